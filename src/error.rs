@@ -1,0 +1,172 @@
+//! The one error of the crate.
+//!
+//! A variant exists for every answer to "what would the caller do now?", and carries the numbers that the
+//! answer needs. Messages are lower-case clauses without a full stop; the text of a cause comes after `": "`.
+//! No message holds a secret, a key or a value.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::defect::Defect;
+
+/// What the crate's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system refused: permissions, space, a missing directory.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as a verb in its -ing form: `"writing"`.
+        action: &'static str,
+        /// The file or directory it was done to.
+        path: PathBuf,
+        /// The system's own error; its `raw_os_error` reaches Python as `errno`.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The destination of a backup exists; nothing is ever overwritten.
+    #[error("{} exists already; choose another name or move it away", path.display())]
+    ArchiveExists {
+        /// The destination.
+        path: PathBuf,
+    },
+
+    /// The destination of a restore is in use.
+    #[error("{message}")]
+    DataDirNotEmpty {
+        /// The data or WAL directory.
+        path: PathBuf,
+        /// etcd's words for it.
+        message: String,
+    },
+
+    /// A value that the caller gave makes no sense, alone or beside another one.
+    #[error("{message}")]
+    InvalidArgument {
+        /// What is wrong, naming the option as the command line spells it.
+        message: String,
+    },
+
+    /// The plan of the new cluster contradicts itself; the words are those of etcd's `VerifyBootstrap`.
+    #[error("{message}")]
+    Bootstrap {
+        /// etcd's own message.
+        message: String,
+    },
+
+    /// The file is nothing that holds an etcd snapshot.
+    #[error("{} is not an etcd snapshot: {reason}", path.display())]
+    NotASnapshot {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        reason: String,
+    },
+
+    /// The snapshot carries no SHA-256, so nothing tells whether it is whole.
+    #[error(
+        "{}: snapshot missing hash but --skip-hash-check=false (a db copied out of a data directory has none)",
+        path.display()
+    )]
+    MissingHash {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file is or was a snapshot, and is damaged.
+    #[error("{} is damaged: {}", path.display(), summary(defects))]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Every defect that was found, at least one.
+        defects: Vec<Defect>,
+    },
+
+    /// No endpoint could be used.
+    #[error("no endpoint answered: {}", attempts(tried))]
+    Unavailable {
+        /// Each endpoint with the reason why it could not be used.
+        tried: Vec<(String, String)>,
+    },
+
+    /// etcd refused the caller: certificate, user, password or role.
+    #[error("{endpoint}: {message}")]
+    Denied {
+        /// Who refused.
+        endpoint: String,
+        /// etcd's or the TLS library's words, and what to do.
+        message: String,
+    },
+
+    /// The stream ended, or broke its own announcement, before the snapshot was whole.
+    #[error("{endpoint}: snapshot stream broken after {received} bytes: {reason}")]
+    BrokenStream {
+        /// Who sent it.
+        endpoint: String,
+        /// Bytes that had arrived, the hash included.
+        received: u64,
+        /// What was expected and what came.
+        reason: String,
+    },
+
+    /// Nothing arrived for too long.
+    #[error(
+        "{endpoint}: no progress for {} s after {received} bytes of {}",
+        after.as_secs_f64(),
+        expected.map_or_else(|| "an unknown total".to_owned(), |total| total.to_string())
+    )]
+    Stalled {
+        /// Who went silent.
+        endpoint: String,
+        /// The limit that was reached.
+        after: Duration,
+        /// Bytes that had arrived.
+        received: u64,
+        /// Bytes that were announced, if the first message came.
+        expected: Option<u64>,
+    },
+
+    /// What a restore wrote did not pass the offline verifier; it was removed again.
+    #[error("the restored directory {} did not pass its own check and was removed: {}", path.display(), summary(defects))]
+    RestoreUnproven {
+        /// The destination, which was not touched.
+        path: PathBuf,
+        /// What the verifier found.
+        defects: Vec<Defect>,
+    },
+
+    /// The progress callback or a signal asked to stop; what was begun is cleaned up.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Adapter for `map_err` on file-system calls.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Shorthand for [`Error::InvalidArgument`].
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::InvalidArgument { message: message.into() }
+    }
+}
+
+fn summary(defects: &[Defect]) -> String {
+    match defects {
+        [] => "no defect recorded".to_owned(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    }
+}
+
+fn attempts(tried: &[(String, String)]) -> String {
+    let each: Vec<String> = tried.iter().map(|(endpoint, reason)| format!("{endpoint}: {reason}")).collect();
+    each.join("; ")
+}

@@ -1,0 +1,44 @@
+//! An etcd v3 cluster's whole state as a value: streamed out of a live cluster into one verified archive, judged,
+//! and written back as the data directories of a new cluster. Natively: no `etcdctl` runs anywhere.
+//!
+//! # Layers
+//!
+//! A module uses its own layer and those below it, never one above; a test holds the crate to it.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | ground | [`error`], [`defect`], [`durable`], [`progress`], [`read_at`] |
+//! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
+//! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
+//! | use cases | [`snapshot`], [`data_dir`], [`restore`], `backup`, `diagnose` |
+//! | binding | `python` (feature `python`): the only place that knows pyo3 |
+//!
+//! The formats promise, for any bytes whatever: no panic, no memory out of proportion, bounded depth.
+
+pub mod defect;
+pub mod durable;
+pub mod error;
+pub mod progress;
+pub mod read_at;
+
+pub mod archive;
+pub mod bbolt;
+pub mod raft;
+pub mod schema;
+
+#[cfg(feature = "client")]
+pub mod client;
+
+#[cfg(feature = "client")]
+pub mod backup;
+pub mod data_dir;
+#[cfg(feature = "client")]
+pub mod diagnose;
+pub mod restore;
+pub mod snapshot;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use defect::Defect;
+pub use error::{Error, Result};
