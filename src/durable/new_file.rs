@@ -255,7 +255,7 @@ mod tests {
             let new = NewFile::create(Path::new(&path)).unwrap();
             new.file().write_all(b"half").unwrap();
             std::io::stderr().write_all(b"ready\n").unwrap();
-            std::thread::sleep(std::time::Duration::from_secs(60));
+            std::thread::sleep(std::time::Duration::from_mins(1));
             return;
         }
         let dir = tempfile::tempdir().unwrap();
