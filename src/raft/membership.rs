@@ -182,9 +182,18 @@ fn resolved_url(text: &str, resolve: Resolve<'_>) -> std::result::Result<String,
         return Ok(url.to_string());
     }
     let host = String::from_utf8_lossy(&url.host).into_owned();
-    let address = resolve(&host).map_err(|reason| format!("failed to resolve {} ({reason})", quote(text)))?;
+    let mut address = resolve(&host).map_err(|reason| format!("failed to resolve {} ({reason})", quote(text)))?;
+    if let Some(mapped) = mapped_ipv4(address) {
+        address = mapped;
+    }
     url.host = address.to_string().into_bytes();
     Ok(url.to_string())
+}
+
+/// To Go an IPv4 address inside an IPv6 one is the same as the plain one.
+fn mapped_ipv4(address: SocketAddr) -> Option<SocketAddr> {
+    let SocketAddr::V6(v6) = address else { return None };
+    v6.ip().to_ipv4_mapped().map(|ip| SocketAddr::new(ip.into(), v6.port()))
 }
 
 const RESOLVE_ATTEMPTS: u32 = 3;
@@ -343,6 +352,8 @@ mod tests {
         assert_eq!(membership.members[0].peer_urls, ["http://10.0.0.1:1"]);
         let by_address = plan("m1", "m1=http://[::2]:1", "http://node.example:1");
         assert!(resolved(&by_address, &[("node.example:1", "[::2]:1")]).is_ok());
+        let mapped = plan("m1", "m1=http://10.0.0.1:1", "http://[::ffff:10.0.0.1]:1");
+        assert!(resolved(&mapped, &[]).is_ok());
     }
 
     #[test]

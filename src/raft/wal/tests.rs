@@ -12,6 +12,9 @@ use crate::raft::messages::{
     ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Metadata, WalSnapshot,
 };
 
+/// Types and data of records.
+type Records = Vec<(u64, Vec<u8>)>;
+
 /// A WAL with these segments.
 fn wal_of(segments: &[(String, Vec<u8>)]) -> Wal {
     let dir = TempDir::new().unwrap();
@@ -198,7 +201,6 @@ fn damage_is_found_where_it_lies() {
 #[test]
 fn records_that_contradict_each_other_are_found() {
     let other_metadata = Metadata { node_id: 9, cluster_id: 2 }.encode();
-    type Records = Vec<(u64, Vec<u8>)>;
     let cases: Vec<(&str, Records)> = vec![
         ("wal-metadata-conflict", vec![(METADATA, other_metadata)]),
         ("wal-entry-gap", vec![(ENTRY, entry(2, 1, b""))]),
