@@ -10,7 +10,7 @@ use crate::archive::{self, Extracted, HASH_LEN, Kind};
 use crate::bbolt::{Database, Walked, walk};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
-use crate::progress::{Progress, Stage};
+use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
 
 use super::judge::{Contents, Judge};
@@ -45,17 +45,12 @@ impl VerifiedSnapshot {
             let file = File::open(path).map_err(Error::io("opening", path))?;
             return Self::judge(path, file, extracted, options, progress);
         }
-        let spool = spool_beside(path)?;
-        Self::copy_to(path, spool, options, progress)
+        spooled(path, |spool| Self::copy_to(path, spool, options, progress))
     }
 
     /// Copies the database of the snapshot at `path` into the empty `file` and verifies the copy.
     pub fn copy_to(path: &Path, file: File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
-        let extracted = archive::extract(
-            path,
-            &mut |bytes| (&file).write_all(bytes).map_err(Error::io("writing the database of", path)),
-            progress,
-        )?;
+        let extracted = extract_to(path, &file, progress)?;
         Self::judge(path, file, extracted, options, progress)
     }
 
@@ -161,19 +156,19 @@ pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> R
 /// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
 pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     let mut defects = Vec::new();
-    let (file, len) = if archive::kind(path)? == Kind::Database {
+    let source = if archive::kind(path)? == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
-        (file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len })
+        FileSource::new(file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len })
     } else {
-        let spool = spool_beside(path)?;
-        let sink = &mut |bytes: &[u8]| (&spool).write_all(bytes).map_err(Error::io("inflating", path));
-        let extracted = archive::extract(path, sink, progress)?;
+        let (spool, extracted) = spooled(path, |spool| {
+            let extracted = extract_to(path, &spool, progress)?;
+            Ok((spool, extracted))
+        })?;
         check_hash(&extracted, VerifyOptions::default(), &mut defects);
-        let len = extracted.database_len;
-        (spool, len)
+        FileSource::new(spool, extracted.database_len)
     };
-    let database = Database::open(FileSource::new(file, len));
+    let database = Database::open(source);
     let database = database.map_err(|defects| Error::Corrupt { path: path.to_owned(), defects })?;
     let (contents, _) = walk_contents(&database, &mut defects, path, progress)?;
     if defects.is_empty() { Ok(status_of(&database, &contents)) } else { Err(Error::Corrupt { path: path.into(), defects }) }
@@ -251,20 +246,33 @@ fn lossy(etcd_version: &str) -> Option<String> {
     })
 }
 
-/// A file without a name: nothing to clean up, whatever happens.
-fn spool_beside(path: &Path) -> Result<File> {
+fn extract_to(path: &Path, mut file: &File, progress: &dyn Progress) -> Result<Extracted> {
+    let write = &mut |bytes: &[u8]| file.write_all(bytes).map_err(Error::io("writing the database of", path));
+    archive::extract(path, write, progress)
+}
+
+/// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens.
+///
+/// It lies beside `path`, where there is room for an archive's content more often than in a `/tmp` that is memory;
+/// where it can't be made there, or does not fit, it lies in the directory for temporary files.
+fn spooled<T>(path: &Path, work: impl Fn(File) -> Result<T>) -> Result<T> {
     let beside = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if let Ok(file) = unnamed_file(beside) {
+        match work(file) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
+            done => return done,
+        }
+    }
     let elsewhere = std::env::temp_dir();
+    work(unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?)
+}
+
+fn unnamed_file(directory: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let open = |directory: &Path| rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR);
-    open(beside)
-        .or_else(|_| open(&elsewhere))
-        .map(File::from)
-        .map_err(io::Error::from)
-        .map_err(Error::io("making a temporary file in", &elsewhere))
+    Ok(rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
 /// Lower-case hex.
