@@ -38,6 +38,9 @@ mod reader;
 mod tree;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use builder::{Builder, Entries, build};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
