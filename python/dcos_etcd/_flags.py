@@ -1,4 +1,4 @@
-"""The flags of `etcdctl` as Python values: durations, booleans, endpoints, and the `ETCDCTL_*` variables behind them."""
+"""The flags of `etcdctl` as Python values: durations, booleans, and the `ETCDCTL_*` variables behind them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _BOOLEAN_FLAGS = frozenset({"--mark-compacted", "--skip-hash-check", "--dry-run"})

@@ -72,7 +72,7 @@ def _run(arguments: Sequence[str]) -> int:
         return USAGE
     except BrokenPipeError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - what is no failure but a bug is raised again
         return _report(error)
 
 
@@ -89,7 +89,7 @@ def _stop_on_sigterm() -> None:
                 signal.signal(number, stop)
 
 
-def _report(error: OSError | ValueError | RuntimeError) -> int:
+def _report(error: Exception) -> int:
     """Say on stderr what went wrong, in one line, and what may help."""
     from dcos_etcd import exceptions  # noqa: PLC0415
 

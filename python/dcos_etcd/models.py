@@ -490,9 +490,11 @@ class EndpointFacts:
     """What one endpoint said of itself; a field is `None` where it said nothing.
 
     Attributes:
-        endpoint: The endpoint.
-        reachable: Whether it answered at all.
-        error: Why it did not.
+        endpoint: The endpoint as it was given, or the client URL under which a member was found.
+        given: Whether the caller gave it; otherwise a member list named it.
+        reachable: Whether it answered at least one request.
+        denied: Whether etcd or TLS refused the caller.
+        error: Why it could not be reached, or did not tell everything.
         member_id: Hexadecimal id of the member behind it.
         cluster_id: Hexadecimal id of the cluster that it belongs to.
         name: The member's name.
@@ -501,13 +503,14 @@ class EndpointFacts:
         db_size: Bytes of its database file.
         db_size_in_use: Bytes of it that hold something.
         db_size_quota: Bytes that it may grow to; etcd 3.6 and later.
-        leader: Hexadecimal id of the leader that it follows; `"0"` when it knows none.
+        leader: Hexadecimal id of the leader that it follows; `None` when it knows none.
         is_learner: Whether it is a learner.
         raft_term: Its raft term.
         raft_index: Its raft index.
+        raft_index_later: The same a while later, where the first one lagged behind another member's.
         raft_applied_index: The raft index that it has applied.
         revision: Its revision.
-        alarms: Alarms that are raised for it, such as `NOSPACE`.
+        alarms: Alarms of the cluster as this member lists them: `memberID:<hex> alarm:NOSPACE`.
         errors: Errors that it reports itself.
         linearizable: A read that needs a quorum.
         serializable: A read that the member answers alone.
@@ -517,7 +520,9 @@ class EndpointFacts:
     """
 
     endpoint: str
+    given: bool
     reachable: bool
+    denied: bool
     error: str | None
     member_id: str | None
     cluster_id: str | None
@@ -531,6 +536,7 @@ class EndpointFacts:
     is_learner: bool | None
     raft_term: int | None
     raft_index: int | None
+    raft_index_later: int | None
     raft_applied_index: int | None
     revision: int | None
     alarms: tuple[str, ...]
@@ -546,7 +552,9 @@ class EndpointFacts:
         members = data["members"]
         return cls(
             endpoint=data["endpoint"],
+            given=data["given"],
             reachable=data["reachable"],
+            denied=data["denied"],
             error=data["error"],
             member_id=data["member_id_hex"],
             cluster_id=data["cluster_id_hex"],
@@ -560,6 +568,7 @@ class EndpointFacts:
             is_learner=data["is_learner"],
             raft_term=data["raft_term"],
             raft_index=data["raft_index"],
+            raft_index_later=data["raft_index_later"],
             raft_applied_index=data["raft_applied_index"],
             revision=data["revision"],
             alarms=tuple(data["alarms"]),
