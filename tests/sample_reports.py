@@ -33,8 +33,8 @@ MANIFEST: dict[str, Any] = {
 STATUS: dict[str, Any] = {
     "hash": 554914620,
     "revision": 10,
-    "totalKey": 7,
-    "totalSize": 20480,
+    "total_key": 7,
+    "total_size": 20480,
     "version": "3.6.0",
 }
 

@@ -328,7 +328,7 @@ def test_backup_passes_its_flags_and_prints_its_report(backup: Verb, capsys: pyt
     out, err = capsys.readouterr()
     assert backup.arguments == ("etcd.tar.gz",)
     assert backup.options["stall_timeout"] == 60.0
-    assert f"sha256:         {'ab' * 32}\n" in out
+    assert f"sha256:        {'ab' * 32}\n" in out
     assert err == "dcos-etcdctl: warning: a learner sent it\n"
 
 

@@ -74,6 +74,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "error": {"defect"},
         "defect": set(),
         "durable": {"error"},
+        "proto": {"error", "defect"},
         "progress": {"error"},
         "read_at": {"error"},
     },
@@ -196,7 +197,7 @@ PYTHON_LAYERS = (
 )
 
 # Modules that serve tests are free of layers, and nothing imports them.
-PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin"}
+PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin", "_etcd_processes", "_etcd_programs"}
 
 
 def python_files() -> list[Path]:

@@ -166,8 +166,8 @@ class Status:
         return cls(
             hash=data["hash"],
             revision=data["revision"],
-            total_key=data.get("total_key", data.get("totalKey")),
-            total_size=data.get("total_size", data.get("totalSize")),
+            total_key=data["total_key"],
+            total_size=data["total_size"],
             version=data["version"],
         )
 

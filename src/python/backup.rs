@@ -1,5 +1,6 @@
 //! `_core.backup`.
 
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use pyo3::prelude::*;
 use super::access::{PyAccess, duration};
 use super::error::to_exception;
 use super::progress::Reporter;
-use super::report::with_paths;
+use super::report::{set_paths, to_dict};
 use super::runtime::drive;
 use crate::archive::Compression;
 use crate::backup::BackupOptions;
@@ -32,8 +33,11 @@ pub(super) fn backup(
     let options = options(access, stall_timeout, compression.as_deref()).map_err(|error| to_exception(py, &error))?;
     let reporter = Arc::new(Reporter::new(progress));
     let progress: Arc<dyn Progress> = Arc::clone(&reporter) as _;
-    let report = drive(py, &reporter, GRACE, crate::backup::backup(&path, &options, progress))?;
-    with_paths(py, &report, &[("path", &path)])
+    let mut report = drive(py, &reporter, GRACE, crate::backup::backup(&path, &options, progress))?;
+    let path = mem::take(&mut report.path);
+    let dict = to_dict(py, &report)?;
+    set_paths(&dict, &[("path", &path)])?;
+    Ok(dict)
 }
 
 fn options(access: PyAccess, stall_timeout: f64, compression: Option<&str>) -> Result<BackupOptions> {

@@ -12,16 +12,7 @@ pub(super) fn to_dict<'py>(py: Python<'py>, report: &impl Serialize) -> PyResult
     py.import("json")?.call_method1("loads", (text,))
 }
 
-/// `report` as a `dict`, with `paths` as the very names that the file system knows: JSON holds no bytes that are
-/// not UTF-8.
-pub(super) fn with_paths<'py>(
-    py: Python<'py>,
-    report: &impl Serialize,
-    paths: &[(&str, &Path)],
-) -> PyResult<Bound<'py, PyAny>> {
-    let dict = to_dict(py, report)?;
-    for (name, path) in paths {
-        dict.set_item(name, path.as_os_str())?;
-    }
-    Ok(dict)
+/// Puts `paths` back into a report that crossed without them: JSON has no names that are not UTF-8.
+pub(super) fn set_paths(report: &Bound<'_, PyAny>, paths: &[(&str, &Path)]) -> PyResult<()> {
+    paths.iter().try_for_each(|(name, path)| report.set_item(name, path.as_os_str()))
 }

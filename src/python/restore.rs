@@ -1,12 +1,13 @@
 //! `_core.restore`.
 
+use std::mem;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
 use super::error::settle;
 use super::progress::Reporter;
-use super::report::with_paths;
+use super::report::{set_paths, to_dict};
 use crate::raft::Bootstrap;
 use crate::restore::RestoreOptions;
 
@@ -36,8 +37,10 @@ pub(super) fn restore(
         RestoreOptions { data_dir, wal_dir, bootstrap, bump_revision, mark_compacted, skip_hash_check, dry_run };
     let reporter = Reporter::new(progress);
     let result = py.detach(|| crate::restore::restore(&path, &options, &reporter));
-    let report = settle(py, &reporter, result)?;
-    let mut paths = vec![("path", path.as_path()), ("data_dir", options.data_dir.as_path())];
-    paths.extend(options.wal_dir.as_deref().map(|dir| ("wal_dir", dir)));
-    with_paths(py, &report, &paths)
+    let mut report = settle(py, &reporter, result)?;
+    let (path, data_dir, wal_dir) =
+        (mem::take(&mut report.path), mem::take(&mut report.data_dir), mem::take(&mut report.wal_dir));
+    let dict = to_dict(py, &report)?;
+    set_paths(&dict, &[("path", &path), ("data_dir", &data_dir), ("wal_dir", &wal_dir)])?;
+    Ok(dict)
 }

@@ -1,12 +1,13 @@
 //! `_core.verify`.
 
+use std::mem;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
 use super::error::settle;
 use super::progress::Reporter;
-use super::report::with_paths;
+use super::report::{set_paths, to_dict};
 use crate::snapshot::VerifyOptions;
 
 #[pyfunction]
@@ -19,7 +20,10 @@ pub(super) fn verify(
 ) -> PyResult<Bound<'_, PyAny>> {
     let reporter = Reporter::new(progress);
     let options = VerifyOptions { skip_hash_check };
-    let result = py.detach(|| crate::snapshot::verify(&path, &options, &reporter));
-    let report = settle(py, &reporter, result)?;
-    with_paths(py, &report, &[("path", &path)])
+    let result = py.detach(|| crate::snapshot::verify(&path, options, &reporter));
+    let mut report = settle(py, &reporter, result)?;
+    let path = mem::take(&mut report.path);
+    let dict = to_dict(py, &report)?;
+    set_paths(&dict, &[("path", &path)])?;
+    Ok(dict)
 }
