@@ -63,6 +63,9 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 """Seconds that a member may take to stop by itself before it is killed."""
 
+HAND_OVER_TIMEOUT = 1.0
+"""Seconds that the members may take to stop by themselves when all are stopped at once."""
+
 POLL_INTERVAL = 0.02
 """Seconds between two looks at a member that is not ready yet."""
 
@@ -230,12 +233,16 @@ class Member:
         self.stop()
         self.start(wait=wait)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _signal(self, how: signal.Signals) -> None:
+        if self._process:
+            self._process.send_signal(how)
+
+    def _end(self, how: signal.Signals, timeout: float = STOP_TIMEOUT) -> None:
         if self._process is None:
             return
         self._process.send_signal(how)
         try:
-            self._process.wait(STOP_TIMEOUT)
+            self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -412,10 +419,13 @@ class Cluster:
                 member.wait(max(deadline - time.monotonic(), 1))
 
     def stop(self) -> None:
-        """Stop every member, one after the other; data directories stay."""
-        # All at once, a leader would wait for seconds to hand over to a member that is on its way out too.
+        """Stop every member; data directories stay."""
         for member in self.members:
-            member.stop()
+            member._signal(signal.SIGTERM)  # noqa: SLF001
+        # The leader would wait for seconds to hand over to a member that is on its way out too.
+        deadline = time.monotonic() + HAND_OVER_TIMEOUT
+        for member in self.members:
+            member._end(signal.SIGTERM, max(deadline - time.monotonic(), 0))  # noqa: SLF001
 
     def close(self) -> None:
         """End every server, give back the ports, and remove the directory when it is a temporary one."""
@@ -553,6 +563,7 @@ class Cluster:
         member.kill()
         for port in member._ports:
             port.release()
+        self.wait()
 
     def remove_data(self) -> None:
         """Stop every member and delete every data directory, as a disaster would."""
