@@ -51,7 +51,7 @@ impl Wrapping {
     }
 }
 
-/// Lengths of the frames of a zstd file, as they were met.
+/// What a stream turned out to be, known at its end. All zero for other wrappings than zstd.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ending {
     /// A seek table was there, and agreed with the frames.

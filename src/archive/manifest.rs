@@ -96,11 +96,13 @@ pub(super) fn render(manifest: &Manifest, blocks: &Blocks) -> io::Result<Vec<u8>
 /// Reads a manifest. Fields that it does not know are passed over: a later writer of the same format version may
 /// add some.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Manifest, Option<Blocks>), Defect> {
-    let syntax = |error: serde_json::Error| Defect::new("manifest-syntax", format!("manifest.json: {error}"));
+    let syntax =
+        |error: serde_json::Error| Defect::new("manifest-syntax", format!("manifest.json in the tar stream: {error}"));
     let Version { format_version } = serde_json::from_slice(bytes).map_err(syntax)?;
     if !(1..=FORMAT_VERSION).contains(&format_version) {
-        let message =
-            format!("manifest.json has format version {format_version}, this release reads up to {FORMAT_VERSION}");
+        let message = format!(
+            "manifest.json in the tar stream has format version {format_version}, this release reads up to {FORMAT_VERSION}"
+        );
         return Err(Defect::new("manifest-version", message));
     }
     // One pass each: serde's `flatten` would hold every unknown field in memory, at many times its length.

@@ -147,16 +147,19 @@ mod tests {
     #[test]
     fn positions_count_from_the_element_itself() {
         let image = leaf_image(&[Item::entry(b"k", b"vv"), Item::bucket(b"b", b"x")]).unwrap();
-        let expected = "00000000000000000200020000000000\
-                        0000000020000000010000000200000001000000130000000100000001000000\
-                        6b76766278";
-        assert_eq!(image.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), expected);
+        let expected: [&[u8]; 4] = [
+            &[0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0],
+            &[0, 0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0],
+            &[1, 0, 0, 0, 19, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0],
+            b"kvvbx",
+        ];
+        assert_eq!(image, expected.concat());
     }
 
     #[test]
     fn what_no_page_can_hold_is_refused() {
         assert_eq!(leaf_image(&[Item::entry(b"", b"")]).unwrap_err().code, "too-large");
-        assert_eq!(leaf_image(&[Item::entry(&[1; 32_769], b"")]).unwrap_err().code, "too-large");
+        assert_eq!(leaf_image(&[Item::entry(&vec![1; 32_769], b"")]).unwrap_err().code, "too-large");
         assert_eq!(leaf_image(&vec![Item::entry(b"k", b""); 65_535]).unwrap_err().code, "too-large");
         assert!(leaf_image(&vec![Item::entry(b"k", b""); 65_534]).is_ok());
     }

@@ -10,16 +10,16 @@
 //! For any bytes whatever, well-formed or hostile:
 //!
 //! - no panic, and no recursion deeper than [`layout::MAX_DEPTH`] pages;
-//! - [`walk`] and [`Database::for_each`] read every page at most once and hand out every byte at most once, so
+//! - [`walk`](walk()) and [`Database::for_each`] read every page at most once and hand out every byte at most once, so
 //!   their work is bounded by the length of the file;
-//! - no more memory than twice [`layout::MAX_SPAN`], and that much only if one page of the file claims it; the usual
-//!   figure is a few hundred KiB and one bit a page.
+//! - memory for a page and the branches above it, each up to [`layout::MAX_SPAN`] and only if the file has pages that
+//!   large, and for two bits a page of the file; the usual figure is a few hundred KiB and one bit a page.
 //!
 //! Reads are positioned ([`crate::read_at`]); a file that shrinks underneath is an error, not a signal.
 //!
 //! # Who does what
 //!
-//! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`] looks
+//! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
 //! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`build`] makes a
 //! small one from nothing.
 

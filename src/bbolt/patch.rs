@@ -76,7 +76,7 @@ impl fmt::Debug for PatchPages {
 }
 
 impl Patch {
-    /// The pages that turn `db` into the patched database. `db` should have passed [`walk`](super::walk).
+    /// The pages that turn `db` into the patched database. `db` should have passed [`walk`](super::walk()).
     ///
     /// # Errors
     /// A defect of `db` on the way; `append-order` when the key to be appended is not the greatest; `patch-order` when

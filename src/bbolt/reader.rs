@@ -124,7 +124,7 @@ pub(super) fn inline_defect(image: &Page<'_>) -> Option<Defect> {
 impl<R: ReadAt> Database<R> {
     /// Chooses the meta that counts and holds it against the length of `source`.
     ///
-    /// With one valid meta of two the database opens, as it does in bbolt; [`walk`](super::walk) reports the other.
+    /// With one valid meta of two the database opens, as it does in bbolt; [`walk`](super::walk()) reports the other.
     ///
     /// # Errors
     /// Every defect that was found: no valid meta, or fewer bytes than `high water mark * page size`.
@@ -227,7 +227,7 @@ impl<R: ReadAt> Database<R> {
     /// over.
     ///
     /// # Errors
-    /// The first defect on the way. Order is not checked; [`walk`](super::walk) does that.
+    /// The first defect on the way. Order is not checked; [`walk`](super::walk()) does that.
     pub fn for_each(
         &self,
         bucket: &Bucket,

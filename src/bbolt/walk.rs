@@ -21,7 +21,7 @@ use crate::read_at::ReadAt;
 /// Bytes between two calls of the progress callback.
 const REPORT_EVERY: u64 = 512 << 10;
 
-/// Who is told what a [`walk`] meets, in key order.
+/// Who is told what a [`walk`](walk()) meets, in key order.
 pub trait Visitor {
     /// A bucket of the root bucket begins; the entries that follow are its own.
     fn bucket(&mut self, name: &[u8]);
@@ -40,7 +40,7 @@ pub trait Visitor {
     fn defect(&mut self, defect: Defect);
 }
 
-/// What a [`walk`] counted.
+/// What a [`walk`](walk()) counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Walked {
     /// Pages in use: metas, freelist, trees, each with its overflow.

@@ -2,7 +2,7 @@
 //!
 //! Both builders work the same way: everything is written under a hidden temporary name on the same file system,
 //! synced, and given its real name by one rename that cannot overwrite anything. A process killed at any instant
-//! leaves the old state or the new state, and at most a hidden temporary of which nothing points to.
+//! leaves the old state or the new state, and at most a hidden temporary that stands in nobody's way.
 //!
 //! A temporary is told from litter by a lock: its maker holds `flock` on it while alive, and the kernel lets go of
 //! it with the process, however that ended. The next run for the same name removes every temporary whose lock is

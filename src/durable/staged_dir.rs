@@ -75,6 +75,19 @@ impl StagedDir {
         }
     }
 
+    /// Refuses what [`StagedDir::create`] would refuse, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::DataDirNotEmpty`] with etcd's words.
+    pub fn check_vacant(destination: &Path, label: &'static str) -> Result<()> {
+        let vacant = match fs::symlink_metadata(destination) {
+            Ok(_) => names(destination)
+                .is_ok_and(|names| names.iter().all(|name| litter::matches(name, OsStr::new(INSIDE_PREFIX)))),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if vacant { Ok(()) } else { Err(refusal(destination, label)) }
+    }
+
     fn beside(shown: &Path, label: &'static str) -> Result<Self> {
         let absolute = path::absolute(shown).map_err(Error::io("looking at", shown))?;
         let (Some(name), Some(parent)) = (absolute.file_name(), absolute.parent()) else {
@@ -277,6 +290,7 @@ mod tests {
     }
 
     fn refused(destination: &Path) {
+        assert!(StagedDir::check_vacant(destination, "data-dir").is_err());
         let error = StagedDir::create(destination, "data-dir").unwrap_err();
         assert!(matches!(error, Error::DataDirNotEmpty { .. }), "{error}");
         let expected = format!("data-dir \"{}\" not empty or could not be read", destination.display());

@@ -21,6 +21,9 @@ use crate::raft::{Membership, member_json};
 use crate::read_at::ReadAt;
 use crate::schema::{Revision, buckets, conf_state_json};
 
+/// The content of a bucket: keys with their values, in key order.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Raft term of everything that a restore writes.
 const TERM: u64 = 1;
 
@@ -62,7 +65,7 @@ fn meta<R: ReadAt>(
     database: &Database<R>,
     membership: &Membership,
     bump: Option<Revision>,
-) -> std::result::Result<Vec<(Vec<u8>, Vec<u8>)>, Defect> {
+) -> std::result::Result<Entries, Defect> {
     let old = match database.bucket(buckets::META)? {
         Some(bucket) => database.entries(&bucket)?,
         None => Vec::new(),
@@ -81,7 +84,7 @@ fn meta<R: ReadAt>(
     Ok(meta.into_iter().collect())
 }
 
-fn sorted(mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn sorted(mut entries: Entries) -> Entries {
     entries.sort();
     entries
 }

@@ -38,14 +38,15 @@ impl Place {
         let data = StagedDir::create(&options.data_dir, DATA_DIR)?;
         let wal = match &options.wal_dir {
             None => Wal::Inside(data.path().join("member").join("wal")),
-            Some(wal_dir) => match wal_dir.strip_prefix(&options.data_dir) {
-                Ok(inside) => Wal::Inside(data.path().join(inside)),
-                Err(_) => {
+            Some(wal_dir) => {
+                if let Ok(inside) = wal_dir.strip_prefix(&options.data_dir) {
+                    Wal::Inside(data.path().join(inside))
+                } else {
                     clear_unfinished(wal_dir)?;
                     let staged = StagedDir::create(wal_dir, WAL_DIR)?;
                     Wal::Apart { staged, destination: wal_dir.clone() }
                 }
-            },
+            }
         };
         let place = Self { data, wal };
         make_dir(&place.snap_dir())?;

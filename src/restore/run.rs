@@ -58,8 +58,8 @@ fn write_database(
     place: &Place,
 ) -> Result<()> {
     let database = snapshot.database();
-    let patch = patch::plan(database, membership, bump_to).map_err(|defect| corrupt(path, defect))?;
-    let pages = patch.render(database).map_err(|defect| corrupt(path, defect))?;
+    let changes = patch::plan(database, membership, bump_to).map_err(|defect| corrupt(path, defect))?;
+    let pages = changes.render(database).map_err(|defect| corrupt(path, defect))?;
     let file = database.source().file();
     let page_size = database.page_size();
     let write = || -> io::Result<()> {

@@ -152,8 +152,7 @@ fn pages_that_all_claim_the_rest_of_the_file_are_walked_at_once() {
     }
     let keys: Vec<[u8; 4]> = (0..count).map(|key| u32::try_from(key).unwrap().to_be_bytes()).collect();
     // The last page comes first, so that each takes one page more and meets those that are taken.
-    let children: Vec<(&[u8], u64)> =
-        keys.iter().map(Vec::from).zip((2..2 + count).rev()).map(|(_, n)| (&b"k"[..], n)).collect();
+    let children: Vec<(&[u8], u64)> = keys.iter().map(<[u8; 4]>::as_slice).zip((2..2 + count).rev()).collect();
     let root = 2 + count;
     bytes.extend(seal(branch_image(&children).unwrap(), root, SIZE).unwrap());
     let bytes = file(bytes, root);
@@ -180,7 +179,7 @@ fn elements_that_all_name_the_same_bytes_are_handed_out_once() {
 
 #[test]
 fn a_huge_sparse_file_costs_what_is_in_it() {
-    /// A terabyte of zeros behind the bytes.
+    /// An exbibyte, zeros behind the bytes.
     struct Sparse(Vec<u8>);
     impl crate::read_at::ReadAt for Sparse {
         fn len(&self) -> u64 {

@@ -99,7 +99,7 @@ pub(super) fn numbered(count: u32, size: usize) -> Entries {
 
 /// One inline bucket, one tree of three levels with overflow pages, one empty bucket; in pages of 512 bytes.
 pub(super) fn sample() -> Buckets {
-    let mut key = numbered(200, 30);
+    let mut key = numbered(400, 30);
     key.insert(100_u32.to_be_bytes().to_vec(), vec![7; 1500]);
     Buckets::from([
         (b"alarm".to_vec(), Entries::new()),
