@@ -121,8 +121,8 @@ fn from_server(code: Code, text: &str, circumstances: Circumstances) -> Failure 
     if text.contains("does not have root role") || text.contains("user name not found") {
         return failed(FailureKind::PermissionDenied, "give a user that has the role root (--user)");
     }
-    if code == Code::Unimplemented {
-        return failed(FailureKind::Answered, "is this an etcd v3 client port?");
+    if code == Code::Unimplemented || text.contains("grpc-status header missing") {
+        return failed(FailureKind::Unreachable, "is this an etcd v3 client port?");
     }
     if code == Code::Unavailable && circumstances.tls && text.contains("error reading from server") {
         return transport(text, circumstances);
@@ -150,7 +150,7 @@ fn transport(text: &str, circumstances: Circumstances) -> Failure {
     if any(&["CertificateRequired", "BadCertificate", "CertificateUnknown", "UnknownCA", "AccessDenied"]) {
         return denied(client_certificate_advice(circumstances));
     }
-    if any(&["InvalidContentType", "corrupt message"]) {
+    if any(&["InvalidContentType", "corrupt message", "tls handshake eof"]) {
         return Failure::new(FailureKind::Unreachable, format!("{text}; it does not speak TLS here: try http://"));
     }
     if any(&["HTTP/2 was not negotiated", "H2NotNegotiated"]) {
@@ -160,8 +160,8 @@ fn transport(text: &str, circumstances: Circumstances) -> Failure {
     if circumstances.tls && broken && !circumstances.client_certificate {
         return denied(client_certificate_advice(circumstances));
     }
-    if !circumstances.tls && any(&["frame with invalid size", "FRAME_SIZE_ERROR", "invalid preface", "PROTOCOL_ERROR"])
-    {
+    let no_http2 = any(&["frame with invalid size", "FRAME_SIZE_ERROR", "invalid preface", "PROTOCOL_ERROR"]);
+    if !circumstances.tls && (no_http2 || text.contains("connection closed")) {
         return Failure::new(FailureKind::Unreachable, format!("{text}; does it want TLS? try https://"));
     }
     Failure::new(FailureKind::Unreachable, text)
@@ -256,6 +256,8 @@ mod tests {
             ("connection error: Broken pipe (os error 32)", TLS, FailureKind::Denied, "--cert"),
             ("connection error: Broken pipe (os error 32)", PLAIN, FailureKind::Unreachable, "Broken pipe"),
             ("received corrupt message of type InvalidContentType", TLS, FailureKind::Unreachable, "http://"),
+            ("tls handshake eof", TLS, FailureKind::Unreachable, "http://"),
+            ("operation was canceled: connection closed", PLAIN, FailureKind::Unreachable, "https://"),
             ("Connection refused (os error 111)", TLS, FailureKind::Unreachable, "refused"),
         ] {
             let failure = transport(text, circumstances);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use super::rules::replication::NOTICEABLE_LAG;
 use crate::client::{Access, Connection, Connector, EndpointUrl, Failure, FailureKind};
 use crate::error::Result;
 use crate::facts::{Alarm, EndpointFacts, Facts, MemberList, MemberStatus, hex_id};
@@ -245,9 +246,10 @@ fn same_url(one: &str, other: &str) -> bool {
 /// Asks those behind the newest raft index again: members are not asked at one instant, and what a busy cluster
 /// committed in between is no lag.
 async fn ask_laggards_again(facts: &mut Facts, connections: &BTreeMap<String, Connection>) {
-    let newest = facts.endpoints.iter().filter_map(|entry| entry.raft_index).max();
+    let newest = facts.endpoints.iter().filter_map(|entry| entry.raft_index).max().unwrap_or_default();
+    let lags = |index: u64| newest.saturating_sub(index) >= NOTICEABLE_LAG;
     let mut laggards: Vec<&mut EndpointFacts> =
-        facts.endpoints.iter_mut().filter(|entry| entry.raft_index.is_some() && entry.raft_index < newest).collect();
+        facts.endpoints.iter_mut().filter(|entry| entry.raft_index.is_some_and(lags)).collect();
     if laggards.is_empty() {
         return;
     }

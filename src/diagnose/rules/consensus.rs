@@ -27,15 +27,13 @@ fn leaders(facts: &Facts, findings: &mut Vec<Finding>) {
             followers.entry(leader).or_default().push(format!("{} in term {term}", entry.label()));
         }
     }
+    let answering: usize = followers.values().map(Vec::len).sum();
     if let Some(without) = followers.remove("0") {
-        findings.push(
-            Finding::critical("no-leader", format!("{} of the members that answer know no leader", without.len()))
-                .evidence(without.join("; "))
-                .advice(
-                    "an election may be under way: ask again in some seconds; if it stays so, bring back enough members \
+        let message = format!("{} of {answering} members that answer know no leader", without.len());
+        findings.push(Finding::critical("no-leader", message).evidence(without.join("; ")).advice(
+            "an election may be under way: ask again in some seconds; if it stays so, bring back enough members \
                      for a majority and let them reach one another's peer URLs",
-                ),
-        );
+        ));
     }
     if followers.len() > 1 {
         let evidence: Vec<String> = followers

@@ -108,7 +108,8 @@ fn incomplete(label: &str, endpoint: &str, error: String) -> Finding {
     Finding::warning("facts-incomplete", format!("{label} did not answer everything, so not everything was checked"))
         .at(endpoint)
         .evidence(error)
-        .advice("with authentication enabled some questions need a user with the role root (--user)")
+        .advice("alarms are told only through a leader; with authentication enabled some questions need a user with the role root \
+             (--user)")
 }
 
 #[cfg(test)]
