@@ -20,6 +20,7 @@ pub enum Stage {
 
 impl Stage {
     /// The word that Python callbacks and progress bars show.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Receive => "receive",

@@ -33,11 +33,13 @@ pub struct FileSource {
 
 impl FileSource {
     /// The first `len` bytes of `file`: a snapshot without its trailer, say.
+    #[must_use]
     pub fn new(file: File, len: u64) -> Self {
         Self { file, len }
     }
 
     /// The file itself.
+    #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -1,1 +1,53 @@
-//! placeholder
+//! The file that holds a snapshot: a tar archive with `etcd_snapshot.db` and `manifest.json`, compressed with gzip
+//! or zstd; or what else an operator may have in its place.
+//!
+//! # What is written
+//!
+//! One tar stream: `etcd_snapshot.db` (the database and its 32-byte SHA-256, as etcd sent them), then
+//! `manifest.json`, then two zero blocks. It is cut into blocks of [`BLOCK_LEN`] bytes that are compressed on
+//! their own, in parallel; a new block begins where the manifest's header does. The bytes written depend on the
+//! content alone, not on the number of threads.
+//!
+//! - **gzip**: one member, since Python's `tarfile` in mode `r|gz` stops after the first. Each block starts with an
+//!   empty window and ends with a sync flush (an empty stored block, `00 00 FF FF`), so it can be inflated alone.
+//! - **zstd**: one frame a block, with its content size and checksum, and after the last one the seek table of
+//!   zstd's `contrib/seekable_format` in a skippable frame, which ordinary readers pass over.
+//!
+//! The manifest says in `blocks` how long the blocks are and, for gzip, at which offsets of the file they start:
+//! block `i` holds the bytes of the tar stream from `i * size` on; the last number is the start of the block with
+//! the manifest. A reader that wants one page finds that last block by looking back from the end of the file for a
+//! flush marker behind which the header of `manifest.json` inflates. All of it is a hint that may be absent or,
+//! after somebody compressed the archive anew, wrong.
+//!
+//! # What is read
+//!
+//! The above; any tar, bare or compressed, with the snapshot as GNU tar and Python's `tarfile` write it; and a
+//! database, bare or compressed. What it is, is told by content. For any bytes whatever: no panic, memory bounded
+//! by constants (zstd's window of at most 128 MiB is the largest), and one pass.
+
+mod compression;
+mod database;
+mod decoder;
+mod detect;
+mod encoder;
+mod entries;
+mod gunzip;
+mod layout;
+mod manifest;
+mod pax;
+mod pool;
+mod reader;
+mod source;
+mod stream;
+mod tar_header;
+#[cfg(test)]
+mod tests;
+mod unzstd;
+mod writer;
+
+pub use compression::Compression;
+pub use detect::Kind;
+pub use layout::{BLOCK_LEN, HASH_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY};
+pub use manifest::{FORMAT_VERSION, Manifest, ManifestMember};
+pub use reader::{Extracted, extract, kind};
+pub use writer::ArchiveWriter;

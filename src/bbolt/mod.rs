@@ -1,1 +1,48 @@
-//! placeholder
+//! The bbolt database file, which is all that an etcd snapshot is: read, judged, patched and built.
+//!
+//! Nothing here knows etcd. A file is an array of pages; two meta pages name the root of a tree of buckets, and each
+//! bucket is a B+tree of pages or, when it is small, an image inside its parent's value. Words and messages are
+//! those of bbolt v1.4.3 (`internal/common/page.go`, `meta.go`, `bucket.go`, `tx_check.go`), so that both can be
+//! read side by side.
+//!
+//! # Promise
+//!
+//! For any bytes whatever, well-formed or hostile:
+//!
+//! - no panic, and no recursion deeper than [`layout::MAX_DEPTH`] pages;
+//! - [`walk`](walk()) and [`Database::for_each`] read every page at most once and hand out every byte at most once, so
+//!   their work is bounded by the length of the file;
+//! - memory for a page and the branches above it, each up to [`layout::MAX_SPAN`] and only if the file has pages that
+//!   large, and for two bits a page of the file; the usual figure is a few hundred KiB and one bit a page.
+//!
+//! Reads are positioned ([`crate::read_at`]); a file that shrinks underneath is an error, not a signal.
+//!
+//! # Who does what
+//!
+//! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
+//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`build`] makes a
+//! small one from nothing.
+
+pub mod layout;
+
+mod builder;
+mod encode;
+mod fault;
+mod meta;
+mod order;
+mod page;
+mod page_set;
+mod pages;
+mod patch;
+mod reader;
+mod tree;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use builder::{Builder, Entries, build};
+pub use meta::{Meta, PGID_NO_FREELIST};
+pub use patch::{Append, Patch, PatchPages};
+pub use reader::{Bucket, Database, Element, Entry};
+pub use walk::{Visitor, Walked, walk};

@@ -1,1 +1,21 @@
-//! placeholder
+//! What etcd keeps inside its bbolt database: the buckets and the encodings of their keys and values.
+//!
+//! Source: etcd `server/storage/schema`, `server/storage/mvcc` and the `.proto` files of 3.4 to 3.7.
+//! Values are read where they lie, without a copy; no input makes these readers panic or allocate.
+
+pub mod auth;
+pub mod buckets;
+mod key_value;
+mod lease;
+mod members;
+mod meta;
+mod revision;
+
+pub use key_value::KeyValue;
+pub use lease::Lease;
+pub use members::{StoredMember, parse_member_id};
+pub use meta::{StoreMeta, conf_state_json, parse_u64, storage_version_of};
+pub use revision::{Revision, RevisionKey};
+
+/// Why bytes are not what their bucket says they are: a lower-case clause.
+pub type Malformed = String;

@@ -1,0 +1,174 @@
+//! `manifest.json`: where a snapshot came from, and what it must be.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::defect::Defect;
+
+/// The version of the manifest that this crate writes, and the greatest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest manifest that is read, in bytes: a snapshot of 1 TiB stays below it.
+pub(super) const LONGEST: u64 = 16 << 20;
+
+/// Where a snapshot came from, and what it must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// When the stream was opened: RFC 3339, UTC.
+    pub created_at: String,
+    /// What wrote the archive: `dcos-etcd 0.1.0`.
+    pub tool: String,
+    /// Whom it came from, as the caller named it.
+    pub endpoint: String,
+    /// Hexadecimal, as etcd prints ids.
+    pub cluster_id: String,
+    /// Hexadecimal, as etcd prints ids.
+    pub member_id: String,
+    /// Version of the server.
+    pub etcd_version: String,
+    /// Storage version of the database; empty before etcd 3.6.
+    pub storage_version: String,
+    /// Revision of the member when the stream was opened; the snapshot holds at least it.
+    pub revision: i64,
+    /// Raft term at that time.
+    pub raft_term: u64,
+    /// Raft index at that time.
+    pub raft_index: u64,
+    /// The members of the cluster at that time.
+    pub members: Vec<ManifestMember>,
+    /// Bytes of the database, its hash excluded.
+    pub size: u64,
+    /// SHA-256 of the database, hexadecimal.
+    pub sha256: String,
+}
+
+/// A member of the cluster that was backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestMember {
+    /// Hexadecimal, as etcd prints ids.
+    pub id: String,
+    /// Empty for a member that has not started yet.
+    pub name: String,
+    /// URLs for the other members.
+    pub peer_urls: Vec<String>,
+    /// URLs for clients.
+    pub client_urls: Vec<String>,
+    /// Whether it has no vote.
+    pub is_learner: bool,
+}
+
+/// How the archive is cut, for readers that want a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Blocks {
+    /// Bytes of the tar stream in each block.
+    pub(super) size: u64,
+    /// Offsets in the file of the blocks of the snapshot and of the one with the manifest. Absent for zstd, whose
+    /// seek table says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) offsets: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
+#[derive(Deserialize)]
+struct Cut {
+    #[serde(default)]
+    blocks: Option<Blocks>,
+}
+
+/// The file as it goes into the archive. `blocks` stays on one line, since it may have thousands of numbers.
+pub(super) fn render(manifest: &Manifest, blocks: &Blocks) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_string_pretty(manifest)?;
+    let end = text.trim_end_matches(['}', '\n']).len();
+    text.truncate(end);
+    text.push_str(",\n  \"blocks\": ");
+    text.push_str(&serde_json::to_string(blocks)?);
+    text.push_str("\n}\n");
+    Ok(text.into_bytes())
+}
+
+/// Reads a manifest. Fields that it does not know are passed over: a later writer of the same format version may
+/// add some.
+pub(super) fn parse(bytes: &[u8]) -> Result<(Manifest, Option<Blocks>), Defect> {
+    let syntax =
+        |error: serde_json::Error| Defect::new("manifest-syntax", format!("manifest.json in the tar stream: {error}"));
+    let Version { format_version } = serde_json::from_slice(bytes).map_err(syntax)?;
+    if !(1..=FORMAT_VERSION).contains(&format_version) {
+        let message = format!(
+            "manifest.json in the tar stream has format version {format_version}, this release reads up to {FORMAT_VERSION}"
+        );
+        return Err(Defect::new("manifest-version", message));
+    }
+    // One pass each: serde's `flatten` would hold every unknown field in memory, at many times its length.
+    let manifest = serde_json::from_slice(bytes).map_err(syntax)?;
+    let Cut { blocks } = serde_json::from_slice(bytes).map_err(syntax)?;
+    Ok((manifest, blocks))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn example() -> Manifest {
+        Manifest {
+            format_version: FORMAT_VERSION,
+            created_at: "2026-11-22T23:00:00Z".into(),
+            tool: "dcos-etcd 0.1.0".into(),
+            endpoint: "https://10.0.0.1:2379".into(),
+            cluster_id: "cdf818194e3a8c32".into(),
+            member_id: "8e9e05c52164694d".into(),
+            etcd_version: "3.5.30".into(),
+            storage_version: String::new(),
+            revision: 42,
+            raft_term: 3,
+            raft_index: u64::MAX,
+            members: vec![ManifestMember {
+                id: "8e9e05c52164694d".into(),
+                name: "}\n".into(),
+                peer_urls: vec!["https://10.0.0.1:2380".into()],
+                client_urls: vec![],
+                is_learner: false,
+            }],
+            size: 1 << 40,
+            sha256: "00".repeat(32),
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_as_it_was_written() {
+        for offsets in [vec![], vec![10, 500, u64::MAX]] {
+            let blocks = Blocks { size: 1 << 20, offsets };
+            let text = render(&example(), &blocks).unwrap();
+            assert!(text.ends_with(b"}\n"));
+            assert_eq!((example(), Some(blocks)), parse(&text).unwrap());
+        }
+        let plain = serde_json::to_vec(&example()).unwrap();
+        assert_eq!((example(), None), parse(&plain).unwrap());
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over_and_newer_versions_refused() {
+        let text = String::from_utf8(serde_json::to_vec(&example()).unwrap()).unwrap();
+        let later = text.replacen('{', "{\"mood\": [1, {}],", 1);
+        assert_eq!((example(), None), parse(later.as_bytes()).unwrap());
+
+        for version in ["0", "2"] {
+            let newer = text.replacen("\"format_version\":1", &format!("\"format_version\":{version}"), 1);
+            assert_eq!("manifest-version", parse(newer.as_bytes()).unwrap_err().code);
+        }
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        let nested = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+        for bytes in [b"".as_slice(), b"{}", b"[]", b"{\"format_version\": 1}", b"\xff", &nested] {
+            assert_eq!("manifest-syntax", parse(bytes).unwrap_err().code);
+        }
+    }
+}

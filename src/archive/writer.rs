@@ -1,0 +1,83 @@
+//! Writes an archive while the snapshot arrives.
+
+use std::io::{self, Write};
+
+use super::compression::Compression;
+use super::encoder::Encoder;
+use super::layout::{BLOCK_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY, TAR_BLOCK, TAR_BLOCK_U64};
+use super::manifest::{self, Blocks, Manifest};
+use super::tar_header;
+
+/// Writes one archive into `W`, from start to end, compressing on threads of its own.
+///
+/// After an error nothing more can be written: what is in `W` is to be thrown away.
+pub struct ArchiveWriter<W: Write> {
+    encoder: Encoder<W>,
+    compression: Compression,
+    /// Bytes of the snapshot that are still to come.
+    missing: u64,
+    snapshot_len: u64,
+    mtime: u64,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    /// Begins an archive for a snapshot of `snapshot_len` bytes, its hash included. `mtime` is in seconds since
+    /// 1970.
+    pub fn new(out: W, compression: Compression, snapshot_len: u64, mtime: u64) -> io::Result<Self> {
+        Self::with_encoder(Encoder::new(out, compression)?, compression, snapshot_len, mtime)
+    }
+
+    pub(super) fn with_encoder(
+        mut encoder: Encoder<W>,
+        compression: Compression,
+        snapshot_len: u64,
+        mtime: u64,
+    ) -> io::Result<Self> {
+        encoder.write(&tar_header::render(SNAPSHOT_ENTRY, snapshot_len, mtime))?;
+        Ok(Self { encoder, compression, missing: snapshot_len, snapshot_len, mtime })
+    }
+
+    /// Takes the next bytes of the snapshot.
+    ///
+    /// # Errors
+    /// `InvalidInput` for more bytes than were announced; what `W` says otherwise.
+    pub fn write_snapshot(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(missing) = self.missing.checked_sub(bytes.len() as u64) else {
+            let message = format!("more than the {} bytes of the snapshot that were announced", self.snapshot_len);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        self.missing = missing;
+        self.encoder.write(bytes)
+    }
+
+    /// Adds the manifest, ends the archive, and gives `W` back, flushed.
+    ///
+    /// # Errors
+    /// `InvalidInput` for fewer bytes than were announced; what `W` says otherwise.
+    pub fn finish(mut self, manifest: &Manifest) -> io::Result<W> {
+        if self.missing > 0 {
+            let message = format!("{} of {} bytes of the snapshot are missing", self.missing, self.snapshot_len);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        self.pad(self.snapshot_len)?;
+        let starts = self.encoder.end_section()?;
+        // The seek table of a zstd archive already has them.
+        let offsets = if self.compression == Compression::Gzip { starts } else { Vec::new() };
+        let blocks = Blocks { size: BLOCK_LEN as u64, offsets };
+        let text = manifest::render(manifest, &blocks)?;
+        let len = text.len() as u64;
+        self.encoder.write(&tar_header::render(MANIFEST_ENTRY, len, self.mtime))?;
+        self.encoder.write(&text)?;
+        self.pad(len)?;
+        self.encoder.write(&[0; 2 * TAR_BLOCK])?;
+        self.encoder.finish()
+    }
+
+    /// Fills an entry of `len` bytes up to whole tar blocks.
+    fn pad(&mut self, len: u64) -> io::Result<()> {
+        let padding = len.wrapping_neg() % TAR_BLOCK_U64;
+        let zeros = [0; TAR_BLOCK];
+        let padding = usize::try_from(padding).unwrap_or(0);
+        self.encoder.write(zeros.get(..padding).unwrap_or_default())
+    }
+}

@@ -1,0 +1,124 @@
+//! The database as a whole: what one part writes, the others read and judge.
+
+mod hostile;
+mod patching;
+mod properties;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use super::layout::{PAGE_HEADER_SIZE, put, u64_at};
+use super::{Database, Element, Entries, Entry, Patch, PatchPages, Visitor, Walked, walk};
+use crate::defect::Defect;
+use crate::progress::NoProgress;
+
+pub(super) type Buckets = BTreeMap<Vec<u8>, Entries>;
+
+/// Remembers everything that a walk tells.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) buckets: BTreeMap<Vec<u8>, Vec<Entry>>,
+    pub(super) nested: Vec<Vec<u8>>,
+    pub(super) defects: Vec<Defect>,
+    /// Bytes of keys and values that were handed over.
+    pub(super) bytes: u64,
+    name: Vec<u8>,
+}
+
+impl Visitor for Seen {
+    fn bucket(&mut self, name: &[u8]) {
+        self.name = name.to_vec();
+        self.buckets.entry(name.to_vec()).or_default();
+    }
+
+    fn entry(&mut self, element: Element<'_>) {
+        self.bytes += (element.key.len() + element.value.len()) as u64;
+        let entries = self.buckets.entry(self.name.clone()).or_default();
+        entries.push((element.key.to_vec(), element.value.to_vec()));
+    }
+
+    fn nested_bucket(&mut self, element: Element<'_>) {
+        self.nested.push(element.key.to_vec());
+    }
+
+    fn defect(&mut self, defect: Defect) {
+        self.defects.push(defect);
+    }
+}
+
+impl Seen {
+    pub(super) fn codes(&self) -> Vec<&'static str> {
+        self.defects.iter().map(|defect| defect.code).collect()
+    }
+}
+
+/// Opens and walks.
+pub(super) fn judge(bytes: &Vec<u8>) -> Result<(Seen, Walked), Vec<Defect>> {
+    let db = Database::open(bytes)?;
+    let mut seen = Seen::default();
+    let walked = walk(&db, &mut seen, &NoProgress).unwrap();
+    Ok((seen, walked))
+}
+
+/// What a walk of a good database saw.
+pub(super) fn clean(bytes: &Vec<u8>) -> BTreeMap<Vec<u8>, Vec<Entry>> {
+    let (seen, _) = judge(bytes).unwrap();
+    assert_eq!(seen.defects, []);
+    seen.buckets
+}
+
+/// Codes of all that is wrong.
+pub(super) fn codes(bytes: &Vec<u8>) -> Vec<&'static str> {
+    match judge(bytes) {
+        Ok((seen, _)) => seen.codes(),
+        Err(defects) => defects.iter().map(|defect| defect.code).collect(),
+    }
+}
+
+pub(super) fn as_entries(buckets: &Buckets) -> BTreeMap<Vec<u8>, Vec<Entry>> {
+    buckets.iter().map(|(name, entries)| (name.clone(), entries.clone().into_iter().collect())).collect()
+}
+
+/// The file that a patch makes.
+pub(super) fn apply(bytes: &Vec<u8>, patch: &Patch) -> Vec<u8> {
+    let db = Database::open(bytes).unwrap();
+    let PatchPages { tail, metas, new_high_water_mark } = patch.render(&db).unwrap();
+    let mut patched = bytes[..usize::try_from(db.size()).unwrap()].to_vec();
+    patched.extend_from_slice(&tail);
+    assert_eq!(patched.len() as u64, new_high_water_mark * db.page_size());
+    put(&mut patched, 0, &metas[0]);
+    put(&mut patched, metas[0].len(), &metas[1]);
+    patched
+}
+
+/// `count` entries of bucket `key`, with values of `size` bytes.
+pub(super) fn numbered(count: u32, size: usize) -> Entries {
+    let value = |number: u32| number.to_be_bytes().into_iter().cycle().take(size).collect();
+    (0..count).map(|number| (number.to_be_bytes().to_vec(), value(number))).collect()
+}
+
+/// One inline bucket, one tree of three levels with overflow pages, one empty bucket; in pages of 512 bytes.
+pub(super) fn sample() -> Buckets {
+    let mut key = numbered(400, 30);
+    key.insert(100_u32.to_be_bytes().to_vec(), vec![7; 1500]);
+    Buckets::from([
+        (b"alarm".to_vec(), Entries::new()),
+        (b"key".to_vec(), key),
+        (b"meta".to_vec(), Entries::from([(b"consistent_index".to_vec(), vec![0; 8])])),
+    ])
+}
+
+/// Numbers of the pages of a sound file that have these flags, ascending; overflow pages are not told apart, so the
+/// content of values must not look like pages.
+pub(super) fn pages_with(bytes: &[u8], page_size: usize, flags: u16) -> Vec<usize> {
+    let whole = |number: &usize| {
+        let page = &bytes[number * page_size..];
+        u64_at(page, 0) == Some(*number as u64) && page[8..10] == flags.to_le_bytes()
+    };
+    (0..bytes.len() / page_size).filter(whole).collect()
+}
+
+/// Offset of element `index` of the page at `page`.
+pub(super) fn element(page: usize, index: usize) -> usize {
+    page + PAGE_HEADER_SIZE + 16 * index
+}

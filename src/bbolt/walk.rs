@@ -1,0 +1,421 @@
+//! One traversal that checks every rule of bbolt's `Tx.Check`, and those it takes for granted.
+//!
+//! `Tx.Check` panics or reads beyond the file where a page is malformed, and passes inline buckets over; here both
+//! are checked as well. The walk never stops at a defect: it goes on with what can still be read, and no page is
+//! read twice.
+
+use super::fault::{Fault, read_error};
+use super::layout::{MAX_DEPTH, MAX_SPAN};
+use super::meta::PGID_NO_FREELIST;
+use super::order::{Bounds, Order};
+use super::page::{Header, Kind, Page};
+use super::page_set::PageSet;
+use super::pages::{Pages, ahead, out_of_bounds, too_large};
+use super::reader::{Bucket, Content, Database, Element, inline_defect};
+use super::tree::{empty_branch, multiple_references, too_deep};
+use crate::defect::Defect;
+use crate::error::Result;
+use crate::progress::{Progress, Stage};
+use crate::read_at::ReadAt;
+
+/// Bytes between two calls of the progress callback.
+const REPORT_EVERY: u64 = 512 << 10;
+
+/// Who is told what a [`walk`](walk()) meets, in key order.
+pub trait Visitor {
+    /// A bucket of the root bucket begins; the entries that follow are its own.
+    fn bucket(&mut self, name: &[u8]);
+
+    /// An entry of the bucket that was announced last. It may be one that a defect was just reported for: order is
+    /// reported, and then the entry is handed over all the same.
+    fn entry(&mut self, element: Element<'_>);
+
+    /// A bucket inside the bucket that was announced last, where its entries would be. etcd makes none. Its pages are
+    /// checked, its entries are not handed over.
+    fn nested_bucket(&mut self, element: Element<'_>) {
+        let _ = element;
+    }
+
+    /// A rule is broken. There is no limit to how often that happens; whoever collects has to keep one.
+    fn defect(&mut self, defect: Defect);
+}
+
+/// What a [`walk`](walk()) counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// Pages in use: metas, freelist, trees, each with its overflow.
+    pub pages_reachable: u64,
+    /// Pages in the freelist; those that are not reachable, where it is not persisted.
+    pub pages_free: u64,
+    /// Pages below the high water mark.
+    pub pages: u64,
+}
+
+/// Checks every page of `db` and hands over every entry.
+///
+/// # Errors
+/// [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says stop, [`Error::Io`](crate::Error::Io) (of
+/// a path `database`) when bytes could not be had. Defects are no errors; the visitor gets them.
+pub fn walk<R: ReadAt>(db: &Database<R>, visitor: &mut dyn Visitor, progress: &dyn Progress) -> Result<Walked> {
+    let meta = db.meta();
+    let mut walker = Walker {
+        pages: Pages::new(db.source(), db.page_size(), meta.high_water_mark),
+        page_size: db.page_size(),
+        high_water_mark: meta.high_water_mark,
+        buffers: Vec::new(),
+        held: 0,
+        reported: 0,
+        progress,
+        state: State { visitor, referenced: PageSet::default(), freed: PageSet::default(), order: Order::default() },
+    };
+    progress.step(Stage::Check, 0, Some(db.size()))?;
+    walker.metas(db.invalid_meta())?;
+    if meta.freelist != PGID_NO_FREELIST {
+        walker.freelist(meta.freelist)?;
+    }
+    walker.tree(meta.root, Scope::Root, 0)?;
+    let counted = walker.finish(meta.freelist != PGID_NO_FREELIST);
+    progress.step(Stage::Check, db.size(), Some(db.size()))?;
+    Ok(counted)
+}
+
+/// Whose elements a leaf holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The root bucket's: buckets only.
+    Root,
+    /// Those of a bucket of the root bucket: entries.
+    Bucket,
+    /// Those of a bucket farther inside, which nobody is told of.
+    Nested,
+}
+
+struct Walker<'w, R> {
+    pages: Pages<'w, R>,
+    page_size: u64,
+    high_water_mark: u64,
+    /// Spare buffers for branches, so that none is allocated twice.
+    buffers: Vec<Vec<u8>>,
+    /// Bytes of branches and bucket headers that are kept while what is below them is read.
+    held: u64,
+    reported: u64,
+    progress: &'w dyn Progress,
+    state: State<'w>,
+}
+
+/// All that a leaf needs while its bytes are borrowed from the window.
+struct State<'w> {
+    visitor: &'w mut dyn Visitor,
+    referenced: PageSet,
+    freed: PageSet,
+    order: Order,
+}
+
+impl<R: ReadAt> Walker<'_, R> {
+    /// Meta pages are read by their place; that they know their own number is asserted by `Tx.page`.
+    fn metas(&mut self, invalid: Option<&Defect>) -> Result<()> {
+        if let Some(defect) = invalid {
+            self.state.visitor.defect(defect.clone());
+        }
+        for number in 0..2 {
+            self.state.referenced.insert(number);
+            let Some(header) = self.header(number, 1)? else { continue };
+            if let Some(defect) = header.wrong_id(number) {
+                self.state.visitor.defect(defect);
+            }
+            if header.kind() != Kind::Meta {
+                self.state.visitor.defect(header.invalid_type(number));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the persisted freelist at page `number`.
+    fn freelist(&mut self, number: u64) -> Result<()> {
+        let Some((header, span)) = self.claim(number, 1)? else { return Ok(()) };
+        if header.kind() != Kind::Freelist {
+            self.state.visitor.defect(header.invalid_type(number));
+            return Ok(());
+        }
+        let page = match self.pages.page(number, span) {
+            Ok(page) => page,
+            Err(fault) => return self.state.fault(fault),
+        };
+        let (ids, verdict) = page.freelist();
+        for id in ids {
+            if id < 2 || id >= self.high_water_mark {
+                self.state.visitor.defect(out_of_bounds(id, self.high_water_mark).at(page.offset));
+            } else if !self.state.freed.insert(id) {
+                let message = format!("page {id}: already freed");
+                self.state.visitor.defect(Defect::new("page-already-freed", message).on_page(id));
+            }
+        }
+        if let Err(defect) = verdict {
+            self.state.visitor.defect(defect);
+        }
+        for page in (number..number.saturating_add(span)).filter(|page| self.state.freed.contains(*page)) {
+            self.state.visitor.defect(reachable_freed(page));
+        }
+        Ok(())
+    }
+
+    /// Walks the tree at page `root`, whose order is its own.
+    fn tree(&mut self, root: u64, scope: Scope, level: u32) -> Result<()> {
+        let order = std::mem::take(&mut self.state.order);
+        let walked = self.page(root, 1, Bounds::default(), scope, level);
+        self.state.order = order;
+        walked
+    }
+
+    fn page(&mut self, number: u64, ahead_pages: u64, bounds: Bounds<'_>, scope: Scope, level: u32) -> Result<()> {
+        if level >= MAX_DEPTH {
+            self.state.visitor.defect(too_deep(number));
+            return Ok(());
+        }
+        let Some((header, span)) = self.claim(number, ahead_pages)? else { return Ok(()) };
+        match header.kind() {
+            Kind::Branch => self.branch(number, span, bounds, scope, level),
+            Kind::Leaf => {
+                let mut buckets = Vec::new();
+                match self.pages.page(number, span) {
+                    Ok(page) => self.state.leaf(&page, bounds, scope, &mut buckets),
+                    Err(fault) => return self.state.fault(fault),
+                }
+                self.buckets(&buckets, scope, level)
+            }
+            _ => {
+                self.state.visitor.defect(header.invalid_type(number));
+                Ok(())
+            }
+        }
+    }
+
+    fn branch(&mut self, number: u64, span: u64, bounds: Bounds<'_>, scope: Scope, level: u32) -> Result<()> {
+        let size = span.saturating_mul(self.page_size);
+        if !self.hold(number, size) {
+            return Ok(());
+        }
+        let mut buffer = self.buffers.pop().unwrap_or_default();
+        buffer.clear();
+        let copied = self.pages.page(number, span).map(|page| buffer.extend_from_slice(page.bytes()));
+        if let Err(fault) = copied {
+            self.state.fault(fault)?;
+        } else if let Some(page) = Page::new(number, self.pages.offset(number), &buffer) {
+            self.children(&page, bounds, scope, level)?;
+        }
+        self.buffers.push(buffer);
+        self.held -= size;
+        Ok(())
+    }
+
+    fn children(&mut self, branch: &Page<'_>, bounds: Bounds<'_>, scope: Scope, level: u32) -> Result<()> {
+        if let Some(defect) = branch.table_defect() {
+            self.state.visitor.defect(defect);
+        }
+        if branch.count() == 0 {
+            self.state.visitor.defect(empty_branch(branch));
+        }
+        let mut elements = branch.branch_elements().enumerate().peekable();
+        let mut previous = None;
+        while let Some((index, element)) = elements.next() {
+            let element = match element {
+                Ok(element) => element,
+                Err(defect) => {
+                    self.state.visitor.defect(defect);
+                    // Its key is lost, its child may not be.
+                    let Some(child) = branch.child(index) else { continue };
+                    self.state.order.forget();
+                    self.page(child, 1, Bounds { min: None, max: bounds.max }, scope, level + 1)?;
+                    continue;
+                }
+            };
+            let State { order, visitor, .. } = &mut self.state;
+            order.branch_key(branch, index, element.key, previous, bounds, &mut |defect| visitor.defect(defect));
+            previous = Some(element.key);
+            let max = match elements.peek() {
+                Some((_, Ok(next))) => Some(next.key),
+                Some((_, Err(_))) | None => bounds.max,
+            };
+            let ahead_pages = ahead(branch, index, self.page_size);
+            self.page(element.pgid, ahead_pages, Bounds { min: Some(element.key), max }, scope, level + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Walks the buckets that a leaf held, now that its bytes may go.
+    fn buckets(&mut self, buckets: &[Bucket], scope: Scope, level: u32) -> Result<()> {
+        let sizes = buckets.iter().map(|bucket| match bucket.content() {
+            Content::Tree(_) => 0,
+            Content::Inline { image, .. } => image.len() as u64,
+        });
+        let size = sizes.fold(0, u64::saturating_add);
+        let Some(first) = buckets.first() else { return Ok(()) };
+        if !self.hold(first.root_page().unwrap_or_default(), size) {
+            return Ok(());
+        }
+        let inner = if scope == Scope::Root { Scope::Bucket } else { Scope::Nested };
+        for bucket in buckets {
+            if scope == Scope::Root {
+                self.state.visitor.bucket(bucket.name());
+            }
+            match bucket.content() {
+                Content::Tree(root) => self.tree(*root, inner, level + 1)?,
+                Content::Inline { page, offset, image } => self.state.inline(*page, *offset, image, inner),
+            }
+        }
+        self.held -= size;
+        Ok(())
+    }
+
+    /// Looks at the header of page `number` and takes the pages that it spans for its own: its header, and the number
+    /// of pages that can be read and are nobody else's. `None` when there are none.
+    fn claim(&mut self, number: u64, ahead_pages: u64) -> Result<Option<(Header, u64)>> {
+        if self.state.referenced.contains(number) {
+            self.state.visitor.defect(multiple_references(number).at(self.pages.offset(number)));
+            return Ok(None);
+        }
+        let Some(header) = self.header(number, ahead_pages)? else { return Ok(None) };
+        if let Some(defect) = header.wrong_id(number) {
+            self.state.visitor.defect(defect.at(self.pages.offset(number)));
+        }
+        let (extent, defect) = self.pages.extent(number, header);
+        if let Some(defect) = defect {
+            self.state.visitor.defect(defect);
+        }
+        let mut span = 0;
+        for page in number..number.saturating_add(extent.max(1)) {
+            if !self.state.referenced.insert(page) {
+                self.state.visitor.defect(multiple_references(page).at(self.pages.offset(number)));
+                break;
+            }
+            if self.state.freed.contains(page) {
+                self.state.visitor.defect(reachable_freed(page).at(self.pages.offset(number)));
+            }
+            span += 1;
+        }
+        self.report()?;
+        Ok((extent > 0).then_some((header, span)))
+    }
+
+    fn header(&mut self, number: u64, ahead_pages: u64) -> Result<Option<Header>> {
+        match self.pages.header(number, ahead_pages) {
+            Ok(header) => Ok(Some(header)),
+            Err(fault) => self.state.fault(fault).map(|()| None),
+        }
+    }
+
+    /// Counts bytes that are kept while others are read; `false`, with a defect, when they would be too many.
+    fn hold(&mut self, number: u64, size: u64) -> bool {
+        let held = self.held.saturating_add(size);
+        if held > MAX_SPAN {
+            self.state.visitor.defect(too_large(number, held));
+            return false;
+        }
+        self.held = held;
+        true
+    }
+
+    fn report(&mut self) -> Result<()> {
+        let done = self.state.referenced.len().saturating_mul(self.page_size);
+        if done.saturating_sub(self.reported) < REPORT_EVERY {
+            return Ok(());
+        }
+        self.reported = done;
+        self.progress.step(Stage::Check, done, Some(self.high_water_mark.saturating_mul(self.page_size)))
+    }
+
+    /// Pages that nobody refers to are a defect only where a freelist should have named them.
+    fn finish(self, freelist: bool) -> Walked {
+        let State { visitor, referenced, freed, .. } = self.state;
+        let pages = self.high_water_mark;
+        if freelist {
+            referenced.gaps(&freed, pages, &mut |first, count| visitor.defect(unreachable_unfreed(first, count)));
+        }
+        let reachable = referenced.len().min(pages);
+        let free = if freelist { freed.len() } else { pages - reachable };
+        Walked { pages_reachable: reachable, pages_free: free, pages }
+    }
+}
+
+impl State<'_> {
+    /// Hands a page's fault to whom it concerns.
+    fn fault(&mut self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Defect(defect) => {
+                self.visitor.defect(defect);
+                Ok(())
+            }
+            Fault::Read(error) => Err(read_error(error)),
+        }
+    }
+
+    /// Checks a leaf and hands over its entries; buckets are put into `buckets`.
+    fn leaf(&mut self, page: &Page<'_>, bounds: Bounds<'_>, scope: Scope, buckets: &mut Vec<Bucket>) {
+        if let Some(defect) = page.table_defect() {
+            self.visitor.defect(defect);
+        }
+        let mut previous = None;
+        for (index, element) in page.leaf_elements().enumerate() {
+            let element = match element {
+                Ok(element) => element,
+                Err(defect) => {
+                    self.visitor.defect(defect);
+                    continue;
+                }
+            };
+            if let Some(defect) = bounds.leaf_defect(page, index, element.key, previous) {
+                self.visitor.defect(defect);
+            }
+            previous = Some(element.key);
+            if !element.is_bucket() {
+                match scope {
+                    Scope::Root => {
+                        let message = format!("element {index}: an entry in the root bucket, which holds buckets only");
+                        self.visitor.defect(page.defect("root-entry", 0, &message));
+                    }
+                    Scope::Bucket => self.visitor.entry(Element::new(page, &element)),
+                    Scope::Nested => {}
+                }
+                continue;
+            }
+            if scope == Scope::Bucket {
+                self.visitor.nested_bucket(Element::new(page, &element));
+            }
+            match Bucket::parse(page, &element) {
+                Ok(bucket) => buckets.push(bucket),
+                Err(defect) => self.visitor.defect(defect),
+            }
+        }
+        if let Some(last) = previous {
+            self.order.leaf_ends_with(last);
+        }
+    }
+
+    /// Checks the image of an inline bucket. bbolt puts no bucket that holds buckets inline.
+    fn inline(&mut self, number: u64, offset: u64, image: &[u8], scope: Scope) {
+        let Some(page) = Page::inline(number, offset, image) else { return };
+        if let Some(defect) = inline_defect(&page) {
+            self.visitor.defect(defect);
+        }
+        if page.header.kind() != Kind::Leaf {
+            return;
+        }
+        let mut buckets = Vec::new();
+        let order = std::mem::take(&mut self.order);
+        self.leaf(&page, Bounds::default(), scope, &mut buckets);
+        self.order = order;
+        for bucket in buckets {
+            let message = format!("a bucket in it, at page {}", bucket.root_page().unwrap_or_default());
+            self.visitor.defect(page.defect("bucket-inline-nested", 0, &message));
+        }
+    }
+}
+
+fn reachable_freed(page: u64) -> Defect {
+    Defect::new("page-reachable-freed", format!("page {page}: reachable freed")).on_page(page)
+}
+
+fn unreachable_unfreed(page: u64, count: u64) -> Defect {
+    let more = if count > 1 { format!(" (and {} pages after it)", count - 1) } else { String::new() };
+    Defect::new("page-unreachable-unfreed", format!("page {page}: unreachable unfreed{more}")).on_page(page)
+}

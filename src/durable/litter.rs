@@ -1,0 +1,115 @@
+//! Temporary names, the lock that tells a live temporary from litter, and the removal of litter.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Longest file name of the file systems that matter, in bytes.
+const NAME_MAX: usize = 255;
+
+/// Hexadecimal digits of the random part of a temporary name.
+const RANDOM_LEN: usize = 16;
+
+/// Attempts to create a temporary before giving up; each one has a new random name.
+pub(super) const ATTEMPTS: u32 = 16;
+
+/// `.NAME.TAG-`: what all temporaries for the file name `name` start with. A long name is cut so that the whole
+/// stays within [`NAME_MAX`]; two long names may then share a prefix, and the lock still keeps them apart.
+pub(super) fn prefix(name: &OsStr, tag: &str) -> OsString {
+    let room = NAME_MAX - RANDOM_LEN - tag.len() - ".".len() - ".".len() - "-".len();
+    let kept = name.as_bytes().iter().take(room);
+    let mut bytes = vec![b'.'];
+    bytes.extend(kept);
+    bytes.push(b'.');
+    bytes.extend(tag.as_bytes());
+    bytes.push(b'-');
+    OsString::from_vec(bytes)
+}
+
+/// A name under `prefix` that nobody has, up to a chance of one in 2^64.
+pub(super) fn fresh(prefix: &OsStr) -> OsString {
+    // RandomState is keyed from the system's random source, and differs with every call.
+    let random = RandomState::new().hash_one(std::process::id());
+    let mut name = prefix.to_owned();
+    name.push(format!("{random:0RANDOM_LEN$x}"));
+    name
+}
+
+/// Whether `name` is a temporary under `prefix`.
+pub(super) fn matches(name: &OsStr, prefix: &OsStr) -> bool {
+    name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(|random| {
+        random.len() == RANDOM_LEN && random.iter().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(c))
+    })
+}
+
+/// Takes the maker's lock on a temporary that was just created at `path`. `false`: somebody's removal of litter
+/// saw it before it was locked, and has taken or will take it away; make another one.
+pub(super) fn claim(temporary: &File, path: &Path) -> bool {
+    match temporary.try_lock() {
+        Err(TryLockError::WouldBlock) => false,
+        // Without locks on this file system nobody can take it for litter either.
+        Err(TryLockError::Error(_)) => true,
+        // The remover may have come and gone in between; the name is random, so nobody else can have it now.
+        Ok(()) => fs::symlink_metadata(path).is_ok(),
+    }
+}
+
+/// Removes what killed runs left in `directory` under `prefix`. Failures are ignored: litter is in nobody's way.
+pub(super) fn remove(directory: &Path, prefix: &OsStr) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if matches(&entry.file_name(), prefix) {
+            let _ = remove_if_dead(&entry.path());
+        }
+    }
+}
+
+fn remove_if_dead(path: &Path) -> io::Result<()> {
+    let is_dir = fs::symlink_metadata(path)?.is_dir();
+    // NOFOLLOW and NONBLOCK: a link or a pipe of that name is not ours, and opening it must neither follow nor wait.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | if is_dir { OFlags::DIRECTORY } else { OFlags::empty() };
+    let file = OpenOptions::new().read(true).write(!is_dir).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !is_dir && !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
+    // The lock is held until the name is gone: a maker between creation and lock is refused it, or finds no name.
+    if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_name_fits_even_for_the_longest_file_name() {
+        let name = OsString::from_vec(vec![0xff; NAME_MAX]);
+        assert_eq!(NAME_MAX, fresh(&prefix(&name, "partial")).len());
+    }
+
+    #[test]
+    fn only_the_own_temporaries_match() {
+        let prefix = prefix(OsStr::new("a.tar.gz"), "partial");
+        assert_eq!(OsStr::new(".a.tar.gz.partial-"), prefix);
+        assert!(matches(&fresh(&prefix), &prefix));
+
+        for stranger in [
+            "a.tar.gz",
+            ".a.tar.gz.partial-",
+            ".a.tar.gz.partial-0123",
+            ".a.tar.gz.partial-0123456789abcdeg",
+            ".a.tar.gz.partial-0123456789abcdef0",
+            ".b.tar.gz.partial-0123456789abcdef",
+        ] {
+            assert!(!matches(OsStr::new(stranger), &prefix), "{stranger}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a restore is told, and what it tells.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::raft::{Bootstrap, Member};
+
+/// The flags of `etcdutl snapshot restore`.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// `--data-dir`: must not exist, or be empty.
+    pub data_dir: PathBuf,
+    /// `--wal-dir`: must not exist. `None` is `member/wal` in the data directory.
+    pub wal_dir: Option<PathBuf>,
+    /// Who the new cluster is.
+    pub bootstrap: Bootstrap,
+    /// `--bump-revision`: how far the revision is moved on, so that no client sees it go back.
+    pub bump_revision: Option<u64>,
+    /// `--mark-compacted`: everything up to the bumped revision counts as compacted, so that watches are cancelled.
+    pub mark_compacted: bool,
+    /// `--skip-hash-check`: take a database without its SHA-256.
+    pub skip_hash_check: bool,
+    /// Verify and plan, write nothing.
+    pub dry_run: bool,
+}
+
+impl RestoreOptions {
+    /// Where the WAL goes.
+    #[must_use]
+    pub fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("member").join("wal"))
+    }
+
+    /// Refuses what makes no sense together, before anything is read.
+    pub(super) fn check(&self) -> Result<()> {
+        match (self.bump_revision, self.mark_compacted) {
+            (Some(0), _) => return Err(Error::invalid("--bump-revision must be greater than 0")),
+            (Some(_), false) => return Err(Error::invalid("--mark-compacted required if --bump-revision is given")),
+            (None, true) => return Err(Error::invalid("--bump-revision required if --mark-compacted is given")),
+            _ => {}
+        }
+        let Some(wal_dir) = &self.wal_dir else { return Ok(()) };
+        if self.data_dir.starts_with(wal_dir) {
+            return Err(Error::invalid("--data-dir lies in --wal-dir; a WAL directory holds WAL files alone"));
+        }
+        if let Ok(inside) = wal_dir.strip_prefix(&self.data_dir)
+            && (!inside.starts_with("member") || inside.starts_with("member/snap") || inside.components().count() < 2)
+        {
+            return Err(Error::invalid(
+                "--wal-dir lies in --data-dir, but not below its member directory (the default is member/wal)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A member of the new cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestoredMember {
+    /// Id in hex, as etcd prints it.
+    pub id: String,
+    /// Its name in `--initial-cluster`.
+    pub name: String,
+    /// Its peer URLs, sorted.
+    pub peer_urls: Vec<String>,
+}
+
+impl From<&Member> for RestoredMember {
+    fn from(member: &Member) -> Self {
+        Self { id: format!("{:x}", member.id), name: member.name.clone(), peer_urls: member.peer_urls.clone() }
+    }
+}
+
+/// What a restore did, or under `dry_run` would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestoreReport {
+    /// The snapshot.
+    pub path: PathBuf,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The WAL directory.
+    pub wal_dir: PathBuf,
+    /// Name of this member.
+    pub name: String,
+    /// Its id in hex.
+    pub member_id: String,
+    /// The new cluster's id in hex.
+    pub cluster_id: String,
+    /// Every member of the new cluster, by ascending id.
+    pub members: Vec<RestoredMember>,
+    /// Revision of the snapshot: the greatest of last key, scheduled and finished compaction.
+    pub revision: i64,
+    /// Revision after `--bump-revision`.
+    pub bumped_revision: Option<i64>,
+    /// Bytes of the database in the snapshot.
+    pub database_size: u64,
+    /// SHA-256 of that database in hex: the same on every member that was restored from the same snapshot.
+    pub sha256: String,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// What was done, in order.
+    pub steps: Vec<String>,
+    /// What should be known of the restored cluster.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,103 @@
+//! What changes in the database between a snapshot and a restored member.
+//!
+//! | bucket | becomes |
+//! |---|---|
+//! | `members` | the new members and nobody else |
+//! | `members_removed` | empty |
+//! | `cluster` | empty: the leader sets the version anew, a downgrade job is dropped |
+//! | `meta` | `consistent_index` = number of members, `term` = 1, `confState` = the new voters, `storageVersion` gone |
+//! | `key` | with a revision bump: one empty version at the bumped revision |
+//!
+//! All else stays as etcd sent it. `etcdctl` 3.4 leaves the old members in place, which keeps its restores from
+//! starting on 3.6 and 3.7; `etcdutl` keeps `storageVersion` and `clusterVersion`, which keep a snapshot of 3.7 from
+//! starting on 3.6, and a stale `confState`.
+
+use std::collections::BTreeMap;
+
+use crate::bbolt::{Append, Database, Patch};
+use crate::defect::Defect;
+use crate::error::{Error, Result};
+use crate::raft::{Membership, member_json};
+use crate::read_at::ReadAt;
+use crate::schema::{Revision, buckets, conf_state_json};
+
+/// The content of a bucket: keys with their values, in key order.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Raft term of everything that a restore writes.
+const TERM: u64 = 1;
+
+/// The revision after a bump by `by` from `current`.
+pub fn bumped(current: i64, by: u64) -> Result<i64> {
+    i64::try_from(by).ok().and_then(|by| current.checked_add(by)).filter(|&to| to < i64::MAX).ok_or_else(|| {
+        Error::invalid(format!("--bump-revision {by} takes revision {current} past the greatest revision, {}", i64::MAX))
+    })
+}
+
+/// The patch that makes `database` the database of a restored member.
+///
+/// `bump_to` is the main revision that the store moves on to.
+pub fn plan<R: ReadAt>(
+    database: &Database<R>,
+    membership: &Membership,
+    bump_to: Option<i64>,
+) -> std::result::Result<Patch, Defect> {
+    let bump = bump_to.map(|main| Revision { main, sub: 0 });
+    let members = membership.members.iter().map(|member| {
+        // etcd's own form of an id: lower-case hex without leading zeros.
+        (format!("{:x}", member.id).into_bytes(), member_json(member).into_bytes())
+    });
+    let replace = BTreeMap::from([
+        (buckets::MEMBERS.to_vec(), sorted(members.collect())),
+        (buckets::MEMBERS_REMOVED.to_vec(), Vec::new()),
+        (buckets::CLUSTER.to_vec(), Vec::new()),
+        (buckets::META.to_vec(), meta(database, membership, bump)?),
+    ]);
+    let append = bump.map(|revision| Append {
+        bucket: buckets::KEY.to_vec(),
+        key: revision.to_bytes().to_vec(),
+        value: Vec::new(),
+    });
+    Ok(Patch { replace, append })
+}
+
+fn meta<R: ReadAt>(
+    database: &Database<R>,
+    membership: &Membership,
+    bump: Option<Revision>,
+) -> std::result::Result<Entries, Defect> {
+    let old = match database.bucket(buckets::META)? {
+        Some(bucket) => database.entries(&bucket)?,
+        None => Vec::new(),
+    };
+    let mut meta: BTreeMap<Vec<u8>, Vec<u8>> = old.into_iter().collect();
+    meta.remove(buckets::META_STORAGE_VERSION);
+    let voters: Vec<u64> = membership.members.iter().map(|member| member.id).collect();
+    // Higher would make etcd skip entries without a word, lower makes it panic: it must be the WAL's last index.
+    let index = voters.len() as u64;
+    meta.insert(buckets::META_CONSISTENT_INDEX.to_vec(), index.to_be_bytes().to_vec());
+    meta.insert(buckets::META_TERM.to_vec(), TERM.to_be_bytes().to_vec());
+    meta.insert(buckets::META_CONF_STATE.to_vec(), conf_state_json(&voters).into_bytes());
+    if let Some(revision) = bump {
+        meta.insert(buckets::META_SCHEDULED_COMPACT.to_vec(), revision.to_bytes().to_vec());
+    }
+    Ok(meta.into_iter().collect())
+}
+
+fn sorted(mut entries: Entries) -> Entries {
+    entries.sort();
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bump_past_the_greatest_revision_is_refused() {
+        assert_eq!(1_000_000_005, bumped(5, 1_000_000_000).unwrap());
+        for by in [u64::MAX, i64::MAX as u64, i64::MAX as u64 - 5] {
+            assert!(bumped(5, by).is_err(), "{by} was taken");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The restore itself, step by step.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::data_dir;
+use crate::defect::Defect;
+use crate::error::{Error, Result};
+use crate::progress::{Progress, Stage};
+use crate::raft::{Membership, bootstrap, snap, wal};
+use crate::snapshot::{VerifiedSnapshot, VerifyOptions};
+
+use super::options::{RestoreOptions, RestoreReport, RestoredMember};
+use super::patch;
+use super::place::{self, Place};
+
+/// Restores the snapshot at `path` as one member of a new cluster.
+///
+/// Every member is restored from the same snapshot with the same `initial_cluster` and token, and its own name.
+pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -> Result<RestoreReport> {
+    options.check()?;
+    let membership = bootstrap(&options.bootstrap)?;
+    place::check_vacant(options)?;
+    let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
+    if options.dry_run {
+        let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
+        let bump_to = bump_to(&snapshot, options)?;
+        patch::plan(snapshot.database(), &membership, bump_to).map_err(|defect| corrupt(path, defect))?;
+        return Ok(report(path, options, &membership, &snapshot, bump_to));
+    }
+    let place = Place::create(options)?;
+    let snapshot = VerifiedSnapshot::copy_to(path, place.create_database()?, verify, progress)?;
+    let bump_to = bump_to(&snapshot, options)?;
+    write_database(path, &snapshot, &membership, bump_to, &place)?;
+    snap::write_dir(&place.snap_dir(), &membership)?;
+    wal::write_dir(place.wal_dir(), &membership)?;
+    prove(options, &membership, &place, progress)?;
+    let database_size = snapshot.report().database_size;
+    progress.step(Stage::Sync, 0, Some(database_size))?;
+    place.commit()?;
+    // The restore stands; nothing that is asked now can undo it.
+    progress.update(Stage::Sync, database_size, Some(database_size));
+    Ok(report(path, options, &membership, &snapshot, bump_to))
+}
+
+fn bump_to(snapshot: &VerifiedSnapshot, options: &RestoreOptions) -> Result<Option<i64>> {
+    let current = snapshot.contents().current_revision();
+    options.bump_revision.map(|by| patch::bumped(current, by)).transpose()
+}
+
+/// Turns the copied database into the restored member's and puts it on stable storage.
+fn write_database(
+    path: &Path,
+    snapshot: &VerifiedSnapshot,
+    membership: &Membership,
+    bump_to: Option<i64>,
+    place: &Place,
+) -> Result<()> {
+    let database = snapshot.database();
+    let changes = patch::plan(database, membership, bump_to).map_err(|defect| corrupt(path, defect))?;
+    let pages = changes.render(database).map_err(|defect| corrupt(path, defect))?;
+    let file = database.source().file();
+    let page_size = database.page_size();
+    let write = || -> io::Result<()> {
+        // The file may be longer than its high water mark, or keep a trailer that did not fit: cut there first.
+        file.set_len(database.size())?;
+        file.write_all_at(&pages.tail, database.size())?;
+        let [first, second] = &pages.metas;
+        file.write_all_at(first, 0)?;
+        file.write_all_at(second, page_size)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io("writing", &place.snap_dir().join("db")))
+}
+
+/// Reads everything back through the offline verifier, before it can take anybody's place.
+fn prove(options: &RestoreOptions, membership: &Membership, place: &Place, progress: &dyn Progress) -> Result<()> {
+    let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, progress)?;
+    if defects.is_empty() {
+        return Ok(());
+    }
+    Err(Error::RestoreUnproven { path: options.data_dir.clone(), defects })
+}
+
+fn corrupt(path: &Path, defect: Defect) -> Error {
+    Error::Corrupt { path: path.to_owned(), defects: vec![defect] }
+}
+
+fn report(
+    path: &Path,
+    options: &RestoreOptions,
+    membership: &Membership,
+    snapshot: &VerifiedSnapshot,
+    bump_to: Option<i64>,
+) -> RestoreReport {
+    let verified = snapshot.report();
+    RestoreReport {
+        path: path.to_owned(),
+        data_dir: options.data_dir.clone(),
+        wal_dir: options.wal_dir(),
+        name: options.bootstrap.name.clone(),
+        member_id: format!("{:x}", membership.local_id),
+        cluster_id: format!("{:x}", membership.cluster_id),
+        members: membership.members.iter().map(RestoredMember::from).collect(),
+        revision: snapshot.contents().current_revision(),
+        bumped_revision: bump_to,
+        database_size: verified.database_size,
+        sha256: verified.sha256,
+        dry_run: options.dry_run,
+        steps: steps(path, options, membership, snapshot, bump_to),
+        warnings: verified.warnings,
+    }
+}
+
+fn steps(
+    path: &Path,
+    options: &RestoreOptions,
+    membership: &Membership,
+    snapshot: &VerifiedSnapshot,
+    bump_to: Option<i64>,
+) -> Vec<String> {
+    let snap_dir = options.data_dir.join("member").join("snap");
+    let (snap_name, _) = snap::restored(membership);
+    let mut steps = vec![
+        format!(
+            "verify {}: {} bytes of database, sha256 {}, revision {}",
+            path.display(),
+            snapshot.report().database_size,
+            snapshot.sha256(),
+            snapshot.contents().current_revision()
+        ),
+        format!(
+            "write {} with the {} new members in place of the {} old ones",
+            snap_dir.join("db").display(),
+            membership.members.len(),
+            snapshot.contents().members.len()
+        ),
+    ];
+    if let Some(to) = bump_to {
+        steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
+    }
+    steps.push(format!("write {}", snap_dir.join(snap_name).display()));
+    steps.push(format!(
+        "write the WAL in {}: member {:x} of cluster {:x}",
+        options.wal_dir().display(),
+        membership.local_id,
+        membership.cluster_id
+    ));
+    steps.push(format!("check all of it, sync it, and put it in place as {}", options.data_dir.display()));
+    steps
+}

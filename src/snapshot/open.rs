@@ -1,0 +1,282 @@
+//! The ways from a file to a verified snapshot.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::archive::{self, Extracted, HASH_LEN, Kind};
+use crate::bbolt::{Database, Walked, walk};
+use crate::defect::Defect;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::read_at::{FileSource, ReadAt};
+
+use super::judge::{Contents, Judge};
+use super::report::{Status, VerifyReport};
+
+/// What is not insisted on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VerifyOptions {
+    /// Take a database without a SHA-256 trailer, or with one that does not fit (`--skip-hash-check`).
+    pub skip_hash_check: bool,
+}
+
+/// A database that passed every check, in a file that can be read at random.
+#[derive(Debug)]
+pub struct VerifiedSnapshot {
+    path: PathBuf,
+    database: Database<FileSource>,
+    extracted: Extracted,
+    contents: Contents,
+    walked: Walked,
+    hash_checked: bool,
+}
+
+impl VerifiedSnapshot {
+    /// Verifies the snapshot at `path` and changes nothing.
+    ///
+    /// A bare database is read where it lies. One inside an archive is inflated into a file without a name (beside
+    /// the archive, or in the directory for temporary files where that can't be), which is gone when the value is.
+    pub fn open(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
+        if archive::kind(path)? == Kind::Database {
+            let extracted = archive::extract(path, &mut |_| Ok(()), progress)?;
+            let file = File::open(path).map_err(Error::io("opening", path))?;
+            return Self::judge(path, file, extracted, options, progress);
+        }
+        spooled(path, |spool| Self::copy_to(path, spool, options, progress))
+    }
+
+    /// Copies the database of the snapshot at `path` into the empty `file` and verifies the copy.
+    pub fn copy_to(path: &Path, file: File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
+        let extracted = extract_to(path, &file, progress)?;
+        Self::judge(path, file, extracted, options, progress)
+    }
+
+    fn judge(
+        path: &Path,
+        file: File,
+        extracted: Extracted,
+        options: VerifyOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let mut defects = Vec::new();
+        let hash_checked = check_hash(&extracted, options, &mut defects);
+        check_manifest(&extracted, &mut defects);
+        let source = FileSource::new(file, extracted.database_len);
+        let database = match Database::open(source) {
+            Ok(database) => database,
+            Err(more) => {
+                defects.extend(more);
+                return Err(Error::Corrupt { path: path.to_owned(), defects });
+            }
+        };
+        let (contents, walked) = walk_contents(&database, &mut defects, path, progress)?;
+        if let Some(manifest) = &extracted.manifest
+            && manifest.revision > contents.current_revision()
+        {
+            let message = format!(
+                "manifest.json says revision {}, the database ends at {}",
+                manifest.revision,
+                contents.current_revision()
+            );
+            defects.push(Defect::new("manifest-revision", message));
+        }
+        if !defects.is_empty() {
+            return Err(Error::Corrupt { path: path.to_owned(), defects });
+        }
+        if extracted.trailer.is_none() && !options.skip_hash_check {
+            return Err(Error::MissingHash { path: path.to_owned() });
+        }
+        Ok(Self { path: path.to_owned(), database, extracted, contents, walked, hash_checked })
+    }
+
+    /// The database, to be read.
+    #[must_use]
+    pub fn database(&self) -> &Database<FileSource> {
+        &self.database
+    }
+
+    /// What its entries add up to.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// SHA-256 of the database in hex.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        hex(&self.extracted.sha256)
+    }
+
+    /// The figures of `etcdutl snapshot status`.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        status_of(&self.database, &self.contents)
+    }
+
+    /// All that verification has to tell.
+    #[must_use]
+    pub fn report(&self) -> VerifyReport {
+        let mut warnings = self.contents.warnings();
+        if !self.hash_checked {
+            warnings.push("no SHA-256 was compared: nothing shows that the file is what etcd sent".to_owned());
+        }
+        if let Some(warning) = self.extracted.manifest.as_ref().and_then(|manifest| lossy(&manifest.etcd_version)) {
+            warnings.push(warning);
+        }
+        let extra = self.extracted.database_len.saturating_sub(self.database.size());
+        if extra > 0 {
+            warnings.push(format!("{extra} bytes lie behind the high water mark and are left out of a restore"));
+        }
+        VerifyReport {
+            path: self.path.clone(),
+            kind: self.extracted.kind.as_str(),
+            file_size: self.extracted.file_len,
+            database_size: self.extracted.database_len,
+            sha256: self.sha256(),
+            hash_checked: self.hash_checked,
+            status: self.status(),
+            manifest: self.extracted.manifest.clone(),
+            pages: self.walked.pages,
+            pages_free: self.walked.pages_free,
+            warnings,
+        }
+    }
+}
+
+/// Judges the snapshot at `path`; what is wrong comes as [`Error::Corrupt`] with every defect.
+pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<VerifyReport> {
+    VerifiedSnapshot::open(path, options, progress).map(|snapshot| snapshot.report())
+}
+
+/// The figures of `etcdutl snapshot status`, after bbolt's own check as there; never touches the file.
+///
+/// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
+pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
+    let mut defects = Vec::new();
+    let source = if archive::kind(path)? == Kind::Database {
+        let file = File::open(path).map_err(Error::io("opening", path))?;
+        let len = file.metadata().map_err(Error::io("reading", path))?.len();
+        FileSource::new(file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len })
+    } else {
+        let (spool, extracted) = spooled(path, |spool| {
+            let extracted = extract_to(path, &spool, progress)?;
+            Ok((spool, extracted))
+        })?;
+        check_hash(&extracted, VerifyOptions::default(), &mut defects);
+        FileSource::new(spool, extracted.database_len)
+    };
+    let database = Database::open(source);
+    let database = database.map_err(|defects| Error::Corrupt { path: path.to_owned(), defects })?;
+    let (contents, _) = walk_contents(&database, &mut defects, path, progress)?;
+    if defects.is_empty() { Ok(status_of(&database, &contents)) } else { Err(Error::Corrupt { path: path.into(), defects }) }
+}
+
+fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
+    Status {
+        hash: contents.hash,
+        revision: contents.last_revision,
+        total_key: contents.total_key,
+        total_size: database.size(),
+        version: contents.meta.storage_version.clone().unwrap_or_default(),
+    }
+}
+
+fn walk_contents<R: ReadAt>(
+    database: &Database<R>,
+    defects: &mut Vec<Defect>,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(Contents, Walked)> {
+    let mut judge = Judge::default();
+    let walked = walk(database, &mut judge, progress).map_err(|error| match error {
+        Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
+        other => other,
+    })?;
+    let (contents, found) = judge.finish();
+    defects.extend(found);
+    Ok((contents, walked))
+}
+
+/// Compares the trailer with what was read; says whether there was one to compare.
+fn check_hash(extracted: &Extracted, options: VerifyOptions, defects: &mut Vec<Defect>) -> bool {
+    match extracted.trailer {
+        Some(_) if options.skip_hash_check => false,
+        Some(trailer) => {
+            if trailer != extracted.sha256 {
+                let message =
+                    format!("expected sha256 {} (the trailer), got {}", hex(&trailer), hex(&extracted.sha256));
+                defects.push(Defect::new("hash-mismatch", message).at(extracted.database_len));
+            }
+            true
+        }
+        None => {
+            if !extracted.database_len.is_multiple_of(512) {
+                let message = format!(
+                    "{} bytes are neither a database nor one with its hash: truncated, or bytes were added",
+                    extracted.database_len
+                );
+                defects.push(Defect::new("odd-length", message).at(extracted.database_len));
+            }
+            false
+        }
+    }
+}
+
+/// The manifest travels beside the database; both must speak of the same bytes.
+fn check_manifest(extracted: &Extracted, defects: &mut Vec<Defect>) {
+    let Some(manifest) = &extracted.manifest else { return };
+    if manifest.size != extracted.database_len {
+        let message =
+            format!("manifest.json says {} bytes, the database has {}", manifest.size, extracted.database_len);
+        defects.push(Defect::new("manifest-size", message));
+    }
+    let sha256 = hex(&extracted.sha256);
+    if manifest.sha256 != sha256 {
+        defects.push(Defect::new("manifest-hash", format!("manifest.json says sha256 {}, got {sha256}", manifest.sha256)));
+    }
+}
+
+/// etcd 3.5.0 to 3.5.2 can lose writes when killed (etcd issue 13766), and a snapshot shows no sign of it.
+fn lossy(etcd_version: &str) -> Option<String> {
+    matches!(etcd_version, "3.5.0" | "3.5.1" | "3.5.2").then(|| {
+        format!("taken from etcd {etcd_version}, whose members can differ after a crash: compare the key space hashes")
+    })
+}
+
+fn extract_to(path: &Path, mut file: &File, progress: &dyn Progress) -> Result<Extracted> {
+    let write = &mut |bytes: &[u8]| file.write_all(bytes).map_err(Error::io("writing the database of", path));
+    archive::extract(path, write, progress)
+}
+
+/// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens.
+///
+/// It lies beside `path`, where there is room for an archive's content more often than in a `/tmp` that is memory;
+/// where it can't be made there, or does not fit, it lies in the directory for temporary files.
+fn spooled<T>(path: &Path, work: impl Fn(File) -> Result<T>) -> Result<T> {
+    let beside = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if let Ok(file) = unnamed_file(beside) {
+        match work(file) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
+            done => return done,
+        }
+    }
+    let elsewhere = std::env::temp_dir();
+    work(unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?)
+}
+
+fn unnamed_file(directory: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

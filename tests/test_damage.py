@@ -1,0 +1,148 @@
+"""One flipped bit, or a cut anywhere: `verify` and `restore` refuse the file, or nothing of it changed."""
+
+from __future__ import annotations
+
+import random
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+import dcos_etcd
+from dcos_etcd.testing import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLIPS = 1_000
+KINDS = ["tar.gz", "tar.zst", "db"]
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """A sound snapshot in every container."""
+
+    paths: dict[str, Path]
+    reports: dict[str, dcos_etcd.VerifyReport]
+
+    def bytes(self, kind: str) -> bytearray:
+        return bytearray(self.paths[kind].read_bytes())
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+    """Taken from a real server: keys with versions, a tombstone, a lease, and a value with overflow pages."""
+    directory = tmp_path_factory.mktemp("pristine")
+    paths = {kind: directory / f"snapshot.{kind}" for kind in KINDS}
+    with Cluster(members=1, version="3.5.1") as cluster:
+        for number in range(40):
+            cluster.etcdctl("put", f"/key/{number % 25}", "value " * (number * 7))
+        cluster.etcdctl("put", "/large", "x" * 20_000)
+        cluster.etcdctl("del", "/key/3")
+        lease = cluster.etcdctl("lease", "grant", "600").split()[1]
+        cluster.etcdctl("put", f"--lease={lease}", "/leased", "1")
+        dcos_etcd.backup(paths["tar.gz"], **cluster.access)
+        dcos_etcd.backup(paths["tar.zst"], **cluster.access)
+        cluster.etcdctl("snapshot", "save", str(paths["db"]))
+    return Pristine(paths, {kind: dcos_etcd.verify(path) for kind, path in paths.items()})
+
+
+def judged(path: Path, data_dir: Path) -> dcos_etcd.VerifyReport | None:
+    """What `verify` says, after `restore` said the same; `None` for a refusal by both."""
+    plan = {"data_dir": data_dir, "name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
+    try:
+        report = dcos_etcd.verify(path)
+    except dcos_etcd.SnapshotError:
+        with pytest.raises(dcos_etcd.SnapshotError):
+            dcos_etcd.restore(path, **plan)
+        assert not data_dir.exists()
+        return None
+    assert dcos_etcd.restore(path, dry_run=True, **plan).sha256 == report.sha256
+    return report
+
+
+def facts(report: dcos_etcd.VerifyReport) -> tuple[object, ...]:
+    return (report.kind, report.sha256, report.database_size, report.status, report.manifest)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_bit_is_refused_or_harmless(pristine: Pristine, kind: str, tmp_path: Path) -> None:
+    """In a bare database every bit counts; in an archive a few say only when it was made, and by what system."""
+    whole = pristine.bytes(kind)
+    dice = random.Random(20_000 + len(kind))
+    victim = tmp_path / f"victim.{kind}"
+    harmless = []
+    for _ in range(FLIPS):
+        at, bit = dice.randrange(len(whole)), dice.randrange(8)
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << bit
+        victim.write_bytes(damaged)
+        report = judged(victim, tmp_path / "data")
+        if report is None:
+            continue
+        harmless.append((at, bit))
+        assert facts(report) == facts(pristine.reports[kind]), f"bit {bit} of byte {at} changed what comes out"
+        if kind == "tar.gz":
+            with tarfile.open(victim, "r:gz") as archive, tarfile.open(pristine.paths[kind], "r:gz") as original:
+                for name in ("etcd_snapshot.db", "manifest.json"):
+                    ours, theirs = archive.extractfile(name), original.extractfile(name)
+                    assert ours is not None
+                    assert theirs is not None
+                    assert ours.read() == theirs.read()
+
+    assert len(harmless) < FLIPS // 20, f"too many flips pass unnoticed: {harmless}"
+    if kind == "db":
+        assert harmless == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_file_is_refused_wherever_it_was_cut(pristine: Pristine, kind: str, tmp_path: Path) -> None:
+    """Every 4 KiB, and every one of the last 64 bytes, where trailers and end marks lie."""
+    whole = pristine.bytes(kind)
+    victim = tmp_path / f"victim.{kind}"
+    for length in [*range(0, len(whole), 4096), *range(len(whole) - 64, len(whole))]:
+        victim.write_bytes(whole[:length])
+
+        assert judged(victim, tmp_path / "data") is None, f"{length} of {len(whole)} bytes passed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_added_behind_the_end_are_refused(pristine: Pristine, kind: str, tmp_path: Path) -> None:
+    """Whatever appended them, the file is not what was written."""
+    victim = tmp_path / f"victim.{kind}"
+    victim.write_bytes(pristine.bytes(kind) + b"more")
+
+    assert judged(victim, tmp_path / "data") is None
+
+
+def test_every_defect_of_a_database_is_listed_with_its_place(pristine: Pristine, tmp_path: Path) -> None:
+    """Two pages that lie about their number, and a wrong trailer, are three findings and more."""
+    whole = pristine.bytes("db")
+    page_size = 4096
+    for page in (0, 1):
+        whole[page * page_size + 16 + 56] ^= 1
+    victim = tmp_path / "victim.db"
+    victim.write_bytes(whole)
+
+    with pytest.raises(dcos_etcd.CorruptSnapshotError) as caught:
+        dcos_etcd.verify(victim)
+
+    codes = [defect.code for defect in caught.value.defects]
+    assert "hash-mismatch" in codes
+    assert len(codes) >= 3
+    assert str(victim) in str(caught.value)
+
+
+def test_verify_and_status_leave_the_file_as_it_is(pristine: Pristine, tmp_path: Path) -> None:
+    """Neither its bytes, nor its times, nor its directory change."""
+    for kind in KINDS:
+        path = tmp_path / f"snapshot.{kind}"
+        path.write_bytes(pristine.bytes(kind))
+        path.chmod(0o400)
+        before = (path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir()))
+
+        dcos_etcd.verify(path)
+        dcos_etcd.status(path)
+
+        assert before == (path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir()))

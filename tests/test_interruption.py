@@ -1,0 +1,195 @@
+"""Killed, interrupted, or out of space at any moment: no archive and no directory that is not whole, no obstacle."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import dcos_etcd
+from dcos_etcd.testing import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KILLS = 25
+PLAN = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
+PLAN_FLAGS = ["--name=m", "--initial-cluster=m=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380"]
+
+
+@pytest.fixture(scope="module")
+def member() -> Iterator[Cluster]:
+    """A member with some 40 MB, so that there is a moment to hit."""
+    with Cluster(members=1, version="3.5.1") as cluster:
+        for number in range(40):
+            cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def archive(member: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("archive") / "etcd.tar.zst"
+    dcos_etcd.backup(path, **member.access)
+    return path
+
+
+def command(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dcos_etcd", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def ended(process: subprocess.Popen[bytes], how: signal.Signals, after: float) -> int:
+    """Sends the signal after so many seconds, and gives the exit status."""
+    time.sleep(after)
+    process.send_signal(how)
+    process.communicate(timeout=30)
+    return process.returncode
+
+
+def duration(*arguments: str | Path) -> float:
+    begun = time.monotonic()
+    process = command(*arguments)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    return time.monotonic() - begun
+
+
+def test_a_killed_backup_leaves_no_archive_and_the_next_run_clears_up(member: Cluster, tmp_path: Path) -> None:
+    """SIGKILL at moments spread over the whole of a backup."""
+    endpoints = f"--endpoints={member.endpoints[0]}"
+    whole = duration("backup", tmp_path / "first.tar.gz", endpoints)
+    (tmp_path / "first.tar.gz").unlink()
+    target = tmp_path / "etcd.tar.gz"
+    for number in range(KILLS):
+        status = ended(command("backup", target, endpoints), signal.SIGKILL, whole * number / KILLS)
+
+        if status == 0:
+            dcos_etcd.verify(target)
+            target.unlink()
+        elif target.exists():
+            dcos_etcd.verify(target)
+            target.unlink()
+
+    dcos_etcd.backup(target, endpoints=member.endpoints)
+
+    assert [target] == list(tmp_path.iterdir())
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("wal_apart", [False, True], ids=["one directory", "WAL apart"])
+@pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
+def test_a_killed_restore_does_not_block_the_next_one(
+    archive: Path, tmp_path: Path, *, wal_apart: bool, existing: bool
+) -> None:
+    """SIGKILL at moments spread over the whole of a restore: the directory is whole, or not there."""
+    data_dir, wal_dir = tmp_path / "data" / "m.etcd", tmp_path / "wal" / "m"
+    flags = [*PLAN_FLAGS, f"--data-dir={data_dir}", *([f"--wal-dir={wal_dir}"] if wal_apart else [])]
+    whole = duration("restore", archive, *flags)
+    wipe(data_dir)
+    wipe(wal_dir)
+    for number in range(KILLS):
+        if existing:
+            data_dir.mkdir(exist_ok=True)
+        ended(command("restore", archive, *flags), signal.SIGKILL, whole * number / KILLS)
+        if (data_dir / "member").exists():
+            assert (data_dir / "member" / "snap" / "db").exists()
+            assert list((wal_dir if wal_apart else data_dir / "member" / "wal").glob("*.wal"))
+            wipe(data_dir)
+            wipe(wal_dir)
+
+    dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir if wal_apart else None, **PLAN)
+
+    assert ["m.etcd"] == [path.name for path in data_dir.parent.iterdir()]
+    assert ["member"] == [path.name for path in data_dir.iterdir()]
+
+
+def wipe(directory: Path) -> None:
+    if directory.exists():
+        subprocess.run(["rm", "-rf", "--", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("verb", ["backup", "restore", "verify"])
+def test_ctrl_c_stops_at_once_and_clears_up(member: Cluster, archive: Path, tmp_path: Path, verb: str) -> None:
+    """Exit status 130, and nothing left."""
+    arguments = {
+        "backup": ["backup", tmp_path / "etcd.tar.gz", f"--endpoints={member.endpoints[0]}"],
+        "restore": ["restore", archive, f"--data-dir={tmp_path / 'm.etcd'}", *PLAN_FLAGS],
+        "verify": ["verify", archive],
+    }[verb]
+    seen = set()
+    for number in range(8):
+        status = ended(command(*arguments), signal.SIGINT, 0.1 + number * 0.05)
+        seen.add(status)
+        assert status in {0, 130, -signal.SIGINT}, status
+        if status == 0:
+            wipe(tmp_path / "m.etcd")
+            (tmp_path / "etcd.tar.gz").unlink(missing_ok=True)
+        assert [] == list(tmp_path.iterdir())
+    assert seen != {0}
+
+
+def test_an_exception_of_the_progress_callback_comes_through(member: Cluster, archive: Path, tmp_path: Path) -> None:
+    """The work stops, and nothing is left behind."""
+
+    class Enough(Exception):
+        pass
+
+    def callback(progress: dcos_etcd.Progress) -> None:
+        if progress.done > 1_000_000:
+            raise Enough
+
+    with pytest.raises(Enough):
+        dcos_etcd.backup(tmp_path / "etcd.tar.gz", **member.access, progress=callback)
+    with pytest.raises(Enough):
+        dcos_etcd.restore(archive, data_dir=tmp_path / "m.etcd", progress=callback, **PLAN)
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)], capture_output=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.decode().strip()}")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+class TestDiskFull:
+    """ENOSPC is a plain OSError that names the file."""
+
+    def test_during_a_backup(self, member: Cluster, small_disk: Path) -> None:
+        with pytest.raises(OSError, match="No space left") as caught:
+            dcos_etcd.backup(small_disk / "etcd.tar.zst", **member.access)
+
+        assert caught.value.errno == 28
+        assert str(small_disk) in str(caught.value.filename)
+        assert [] == list(small_disk.iterdir())
+
+    def test_during_a_restore(self, archive: Path, small_disk: Path) -> None:
+        with pytest.raises(OSError, match="No space left") as caught:
+            dcos_etcd.restore(archive, data_dir=small_disk / "m.etcd", **PLAN)
+
+        assert caught.value.errno == 28
+        assert [] == list(small_disk.iterdir())
+
+    def test_verification_spools_elsewhere_then(self, archive: Path, small_disk: Path) -> None:
+        """An archive on a full disk can still be judged."""
+        copy = small_disk / "etcd.tar.zst"
+        with copy.open("wb") as out:
+            out.write(archive.read_bytes()[: 20 << 20])
+
+        with pytest.raises(dcos_etcd.SnapshotError):
+            dcos_etcd.verify(copy)
