@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use crate::bbolt::{Element, Visitor};
 use crate::defect::Defect;
 use crate::schema::auth::{Alarm, check_named};
-use crate::schema::{KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64};
+use crate::schema::{
+    KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64,
+};
 
 /// More defects than this say nothing that these do not; the rest are counted.
 const MAX_DEFECTS: usize = 10_000;

@@ -171,7 +171,11 @@ pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     let database = Database::open(source);
     let database = database.map_err(|defects| Error::Corrupt { path: path.to_owned(), defects })?;
     let (contents, _) = walk_contents(&database, &mut defects, path, progress)?;
-    if defects.is_empty() { Ok(status_of(&database, &contents)) } else { Err(Error::Corrupt { path: path.into(), defects }) }
+    if defects.is_empty() {
+        Ok(status_of(&database, &contents))
+    } else {
+        Err(Error::Corrupt { path: path.into(), defects })
+    }
 }
 
 fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
@@ -235,7 +239,8 @@ fn check_manifest(extracted: &Extracted, defects: &mut Vec<Defect>) {
     }
     let sha256 = hex(&extracted.sha256);
     if manifest.sha256 != sha256 {
-        defects.push(Defect::new("manifest-hash", format!("manifest.json says sha256 {}, got {sha256}", manifest.sha256)));
+        defects
+            .push(Defect::new("manifest-hash", format!("manifest.json says sha256 {}, got {sha256}", manifest.sha256)));
     }
 }
 
