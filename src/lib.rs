@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`error`], [`defect`], [`durable`], [`facts`], [`progress`], [`proto`], [`read_at`] |
+//! | ground | [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`] |
 //! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
 //! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
 //! | use cases | [`snapshot`], [`data_dir`], [`restore`], `backup`, [`diagnose`] |
@@ -19,6 +19,7 @@ pub mod defect;
 pub mod durable;
 pub mod error;
 pub mod facts;
+pub mod hex;
 pub mod progress;
 pub mod proto;
 pub mod read_at;

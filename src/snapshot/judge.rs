@@ -235,6 +235,11 @@ impl Visitor for Judge {
         }
     }
 
+    fn nested_bucket(&mut self, element: Element<'_>) {
+        let message = "a bucket inside a bucket, where etcd keeps none".to_owned();
+        self.defect(Defect::new("bucket-nested", message).on_page(element.page).at(element.offset));
+    }
+
     fn defect(&mut self, defect: Defect) {
         if self.defects.len() < MAX_DEFECTS {
             self.defects.push(defect);

