@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// An id as etcd prints it: lower-case hexadecimal without leading zeros.
-pub fn hex_id(id: u64) -> String {
-    format!("{id:x}")
-}
+use crate::hex::hex_id;
 
 /// Header of a response, as `member list -w json` prints it: zero fields left out, no revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
