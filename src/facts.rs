@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// An id as etcd prints it: lower-case hexadecimal without leading zeros.
-pub fn hex_id(id: u64) -> String {
-    format!("{id:x}")
-}
+use crate::hex::hex_id;
 
 /// A server's version; what follows a `-` or `+` is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
