@@ -1,6 +1,5 @@
 //! The thread that hashes the stream and writes the archive.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use super::watch::Counter;
 use crate::archive::{ArchiveWriter, Compression, HASH_LEN, Manifest};
 use crate::durable::NewFile;
 use crate::error::{Error, Result};
+use crate::hex::hex;
 
 /// Messages of 32 KiB that may wait for the thread: 2 MiB, enough to bridge the writing of a block.
 const PIECES_WAITING: usize = 64;
@@ -180,15 +180,6 @@ impl Job {
             reason: format!("the SHA-256 of what came is {}, and the server says {}", hex(&computed), hex(&announced)),
         })
     }
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The compression that a path or the caller asks for.
