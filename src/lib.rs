@@ -7,10 +7,10 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`error`], [`defect`], [`durable`], [`progress`], [`proto`], [`read_at`] |
+//! | ground | [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`] |
 //! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
 //! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
-//! | use cases | [`snapshot`], [`data_dir`], [`restore`], `backup`, `diagnose` |
+//! | use cases | [`snapshot`], [`data_dir`], [`restore`], `backup`, [`diagnose`] |
 //! | binding | `python` (feature `python`): the only place that knows pyo3 |
 //!
 //! The formats promise, for any bytes whatever: no panic, no memory out of proportion, bounded depth.
@@ -18,6 +18,8 @@
 pub mod defect;
 pub mod durable;
 pub mod error;
+pub mod facts;
+pub mod hex;
 pub mod progress;
 pub mod proto;
 pub mod read_at;
@@ -33,7 +35,6 @@ pub mod client;
 #[cfg(feature = "client")]
 pub mod backup;
 pub mod data_dir;
-#[cfg(feature = "client")]
 pub mod diagnose;
 pub mod restore;
 pub mod snapshot;

@@ -106,9 +106,38 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Manifest, Option<Blocks>), Defect> 
         return Err(Defect::new("manifest-version", message));
     }
     // One pass each: serde's `flatten` would hold every unknown field in memory, at many times its length.
-    let manifest = serde_json::from_slice(bytes).map_err(syntax)?;
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(syntax)?;
+    if !is_utc(&manifest.created_at) {
+        let message =
+            format!("manifest.json: created_at is {:?}, no time as in 2026-11-22T23:00:00Z", manifest.created_at);
+        return Err(Defect::new("manifest-time", message));
+    }
     let Cut { blocks } = serde_json::from_slice(bytes).map_err(syntax)?;
     Ok((manifest, blocks))
+}
+
+/// Whether `text` is a moment that exists, in RFC 3339 with `Z`, with a fraction of six digits at the most.
+fn is_utc(text: &str) -> bool {
+    let Some((seconds, fraction)) = text.strip_suffix('Z').and_then(|text| text.split_at_checked(19)) else {
+        return false;
+    };
+    let shape: String = seconds.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let fits = match fraction.strip_prefix('.') {
+        Some(digits) => (1..=6).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit()),
+        None => fraction.is_empty(),
+    };
+    if shape != "0000-00-00T00:00:00" || !fits {
+        return false;
+    }
+    let numbers: Vec<u32> = seconds.split(['-', 'T', ':']).filter_map(|number| number.parse().ok()).collect();
+    let &[year, month, day, hour, minute, second] = numbers.as_slice() else { return false };
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    year > 0 && (1..=12).contains(&month) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60
 }
 
 #[cfg(test)]
@@ -161,6 +190,40 @@ pub(super) mod tests {
         for version in ["0", "2"] {
             let newer = text.replacen("\"format_version\":1", &format!("\"format_version\":{version}"), 1);
             assert_eq!("manifest-version", parse(newer.as_bytes()).unwrap_err().code);
+        }
+    }
+
+    #[test]
+    fn moments_that_exist_are_taken_for_times() {
+        for text in
+            ["2026-11-22T23:00:00Z", "2024-02-29T00:00:00Z", "2000-02-29T23:59:59.5Z", "9999-12-31T23:59:59.123456Z"]
+        {
+            assert!(is_utc(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_with_another_time_is_refused() {
+        let text = String::from_utf8(serde_json::to_vec(&example()).unwrap()).unwrap();
+        for time in [
+            "",
+            "yesterday",
+            "2026-11-22T23:00:00",
+            "2026-11-22 23:00:00Z",
+            "2026-11-22T23:00:00+01:00Z",
+            "2026-02-29T00:00:00Z",
+            "1900-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00.1234567Z",
+            "2026-01-01T00:00:0\u{e9}Z",
+        ] {
+            let other = text.replacen("2026-11-22T23:00:00Z", time, 1);
+            assert_eq!("manifest-time", parse(other.as_bytes()).unwrap_err().code, "{time}");
         }
     }
 

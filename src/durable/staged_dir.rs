@@ -290,11 +290,29 @@ mod tests {
     }
 
     fn refused(destination: &Path) {
-        assert!(StagedDir::check_vacant(destination, "data-dir").is_err());
         let error = StagedDir::create(destination, "data-dir").unwrap_err();
         assert!(matches!(error, Error::DataDirNotEmpty { .. }), "{error}");
         let expected = format!("data-dir \"{}\" not empty or could not be read", destination.display());
         assert_eq!(expected, error.to_string());
+    }
+
+    #[test]
+    fn looking_at_a_destination_refuses_what_holds_something_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = |path: &Path| StagedDir::check_vacant(path, "data-dir");
+        fs::create_dir(dir.path().join("empty")).unwrap();
+        fs::create_dir(dir.path().join("killed")).unwrap();
+        fs::create_dir(dir.path().join("killed/.restore-0123456789abcdef")).unwrap();
+        fs::write(dir.path().join("file"), b"").unwrap();
+        symlink("nowhere", dir.path().join("dangling")).unwrap();
+
+        for name in ["absent", "absent/below", "empty", "killed"] {
+            assert!(look(&dir.path().join(name)).is_ok(), "{name} was refused");
+        }
+        for name in [".", "file", "dangling"] {
+            assert!(look(&dir.path().join(name)).is_err(), "{name} was taken");
+        }
+        assert_eq!(4, names(dir.path()).unwrap().len());
     }
 
     #[test]

@@ -1,1 +1,40 @@
-//! placeholder
+//! The extension module `dcos_etcd._core`: the only place that knows pyo3.
+//!
+//! Each verb converts its arguments, calls one function of the core with the GIL released, and converts the answer:
+//! a report crosses as JSON and arrives as a `dict`, an [`Error`](crate::Error) becomes an exception of
+//! `dcos_etcd.exceptions`. Nothing here decides anything about snapshots or clusters.
+
+#![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
+
+mod access;
+mod backup;
+mod diagnose;
+mod error;
+mod member_list;
+mod progress;
+mod report;
+mod restore;
+mod runtime;
+mod status;
+mod verify;
+
+/// The Rust core behind the verbs. Private; `dcos_etcd.api` is the way in.
+#[pyo3::pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::backup::backup;
+    #[pymodule_export]
+    use super::diagnose::diagnose;
+    #[pymodule_export]
+    use super::member_list::member_list;
+    #[pymodule_export]
+    use super::restore::restore;
+    #[pymodule_export]
+    use super::status::status;
+    #[pymodule_export]
+    use super::verify::verify;
+
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

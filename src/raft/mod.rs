@@ -22,4 +22,4 @@ pub use messages::{
     ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Metadata, Snapshot, SnapshotMetadata,
     WalSnapshot,
 };
-pub use wal::SEGMENT_SIZE;
+pub use wal::{RESTORED_TERM, SEGMENT_SIZE};

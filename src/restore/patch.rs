@@ -30,7 +30,10 @@ const TERM: u64 = 1;
 /// The revision after a bump by `by` from `current`.
 pub fn bumped(current: i64, by: u64) -> Result<i64> {
     i64::try_from(by).ok().and_then(|by| current.checked_add(by)).filter(|&to| to < i64::MAX).ok_or_else(|| {
-        Error::invalid(format!("--bump-revision {by} takes revision {current} past the greatest revision, {}", i64::MAX))
+        Error::invalid(format!(
+            "--bump-revision {by} takes revision {current} past the greatest revision, {}",
+            i64::MAX
+        ))
     })
 }
 

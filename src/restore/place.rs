@@ -29,7 +29,10 @@ pub(super) struct Place {
 enum Wal {
     /// Below the staged data directory.
     Inside(PathBuf),
-    Apart { staged: StagedDir, destination: PathBuf },
+    Apart {
+        staged: StagedDir,
+        destination: PathBuf,
+    },
 }
 
 impl Place {

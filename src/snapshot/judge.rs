@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use crate::bbolt::{Element, Visitor};
 use crate::defect::Defect;
 use crate::schema::auth::{Alarm, check_named};
-use crate::schema::{KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64};
+use crate::schema::{
+    KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64,
+};
 
 /// More defects than this say nothing that these do not; the rest are counted.
 const MAX_DEFECTS: usize = 10_000;
@@ -231,6 +233,11 @@ impl Visitor for Judge {
         if let Err((code, message)) = self.judge(&element) {
             self.defect(Defect::new(code, message).on_page(element.page).at(element.offset));
         }
+    }
+
+    fn nested_bucket(&mut self, element: Element<'_>) {
+        let message = "a bucket inside a bucket, where etcd keeps none".to_owned();
+        self.defect(Defect::new("bucket-nested", message).on_page(element.page).at(element.offset));
     }
 
     fn defect(&mut self, defect: Defect) {

@@ -7,6 +7,8 @@
 mod judge;
 mod open;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use judge::{Contents, Judge};
 pub use open::{VerifiedSnapshot, VerifyOptions, status, verify};

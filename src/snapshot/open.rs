@@ -10,6 +10,7 @@ use crate::archive::{self, Extracted, HASH_LEN, Kind};
 use crate::bbolt::{Database, Walked, walk};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
+use crate::hex::hex;
 use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
 
@@ -171,7 +172,11 @@ pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     let database = Database::open(source);
     let database = database.map_err(|defects| Error::Corrupt { path: path.to_owned(), defects })?;
     let (contents, _) = walk_contents(&database, &mut defects, path, progress)?;
-    if defects.is_empty() { Ok(status_of(&database, &contents)) } else { Err(Error::Corrupt { path: path.into(), defects }) }
+    if defects.is_empty() {
+        Ok(status_of(&database, &contents))
+    } else {
+        Err(Error::Corrupt { path: path.into(), defects })
+    }
 }
 
 fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
@@ -235,7 +240,8 @@ fn check_manifest(extracted: &Extracted, defects: &mut Vec<Defect>) {
     }
     let sha256 = hex(&extracted.sha256);
     if manifest.sha256 != sha256 {
-        defects.push(Defect::new("manifest-hash", format!("manifest.json says sha256 {}, got {sha256}", manifest.sha256)));
+        defects
+            .push(Defect::new("manifest-hash", format!("manifest.json says sha256 {}, got {sha256}", manifest.sha256)));
     }
 }
 
@@ -273,10 +279,4 @@ fn spooled<T>(path: &Path, work: impl Fn(File) -> Result<T>) -> Result<T> {
 fn unnamed_file(directory: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?.into())
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

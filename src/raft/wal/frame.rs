@@ -16,11 +16,11 @@ const PADDED: u64 = 1 << 63;
 const PADDING_SHIFT: u32 = 56;
 
 /// Types of `walpb.Record` (etcd `wal.go`).
-pub(super) const METADATA: u64 = 1;
-pub(super) const ENTRY: u64 = 2;
-pub(super) const STATE: u64 = 3;
-pub(super) const CRC: u64 = 4;
-pub(super) const SNAPSHOT: u64 = 5;
+pub(crate) const METADATA: u64 = 1;
+pub(crate) const ENTRY: u64 = 2;
+pub(crate) const STATE: u64 = 3;
+pub(crate) const CRC: u64 = 4;
+pub(crate) const SNAPSHOT: u64 = 5;
 
 /// Name of the one segment of a restored WAL.
 #[must_use]
@@ -77,19 +77,19 @@ impl FrameLength {
 
 /// Appends frames to a segment and keeps the CRC.
 #[derive(Debug, Default)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     out: Vec<u8>,
     crc: u32,
 }
 
 impl Encoder {
     /// Appends a CRC record that carries the running CRC over, as at the start of every segment.
-    pub(super) fn crc(&mut self) {
+    pub(crate) fn crc(&mut self) {
         self.frame(&Record { kind: CRC, crc: self.crc, data: None });
     }
 
     /// Appends a record of data.
-    pub(super) fn record(&mut self, kind: u64, data: &[u8]) {
+    pub(crate) fn record(&mut self, kind: u64, data: &[u8]) {
         self.crc = crc32c::crc32c_append(self.crc, data);
         self.frame(&Record { kind, crc: self.crc, data: Some(data) });
     }
@@ -103,7 +103,7 @@ impl Encoder {
     }
 
     /// The segment's bytes; the CRC goes on in what is appended later.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 }

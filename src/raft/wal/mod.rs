@@ -5,7 +5,7 @@
 //!
 //! Source: etcd `server/storage/wal`: `wal.go`, `encoder.go`, `decoder.go`, `util.go`.
 
-mod frame;
+pub(crate) mod frame;
 mod reader;
 mod scan;
 #[cfg(test)]
@@ -14,5 +14,4 @@ mod writer;
 
 pub use frame::{SEGMENT_SIZE, restored_name};
 pub use reader::{ConfChangeEntry, Segment, SnapshotRecord, Wal, read_dir};
-pub(crate) use writer::RESTORED_TERM;
-pub use writer::{restored, write_dir};
+pub use writer::{RESTORED_TERM, restored, write_dir};

@@ -17,7 +17,7 @@ use crate::raft::messages::{
 };
 
 /// Raft term of everything that a restore writes.
-pub(crate) const RESTORED_TERM: u64 = 1;
+pub const RESTORED_TERM: u64 = 1;
 
 /// The records of a restored member's WAL, byte for byte as `etcdutl` 3.5 and 3.6 write them: a log in which the
 /// members were added one by one, all of it committed and under a snapshot. Zeros up to [`SEGMENT_SIZE`] follow in

@@ -1,0 +1,279 @@
+"""The verbs. Each blocks until it is done, releases the GIL meanwhile, and stops at once on Ctrl-C.
+
+Networked verbs share these arguments:
+
+* `endpoints`: URLs of members, `http://` or `https://`; a list, or one comma-separated text.
+* `tls`: certificates, see `Tls`.
+* `user`: name and password, where the cluster has authentication enabled.
+* `dial_timeout`, `command_timeout`: seconds (or `timedelta`) for one connection and for one request.
+
+Verbs that take long take `progress`: `True` draws a bar where stderr is a terminal; a callable gets a `Progress` at
+most every 50 ms, and an exception that it raises stops the work, is cleaned up after, and comes through unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from dcos_etcd import _core
+from dcos_etcd._access import (
+    COMMAND_TIMEOUT,
+    DEFAULT_ENDPOINTS,
+    DIAL_TIMEOUT,
+    STALL_TIMEOUT,
+    access,
+    listing,
+    seconds,
+)
+from dcos_etcd._progress import reporting
+from dcos_etcd.exceptions import InvalidArgumentError
+from dcos_etcd.models import BackupReport, Diagnosis, MemberList, RestoreReport, Status, VerifyReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
+
+    from dcos_etcd.models import Progress, Tls
+
+    StrPath = str | os.PathLike[str]
+    ProgressArgument = bool | Callable[[Progress], object] | None
+    InitialCluster = str | Mapping[str, str | Iterable[str]]
+
+__all__ = ["backup", "diagnose", "member_list", "restore", "status", "verify"]
+
+
+def backup(
+    path: StrPath,
+    *,
+    endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
+    tls: Tls | None = None,
+    user: tuple[str, str] | None = None,
+    dial_timeout: float | timedelta = DIAL_TIMEOUT,
+    command_timeout: float | timedelta = COMMAND_TIMEOUT,
+    stall_timeout: float | timedelta = STALL_TIMEOUT,
+    compression: Literal["gzip", "zstd"] | None = None,
+    progress: ProgressArgument = None,
+) -> BackupReport:
+    """Stream a snapshot of a cluster into one verified archive.
+
+    The archive appears under its name only when it is whole and on stable storage; after a failure there is none.
+
+    Args:
+        path: The archive; must not exist. `*.tar.zst`, `*.tzst` and `*.zst` are compressed with zstd, others with gzip.
+        endpoints: The first that answers healthy is used.
+        tls: Certificates.
+        user: Name and password; a snapshot needs the role root.
+        dial_timeout: Seconds for one connection.
+        command_timeout: Seconds for one request; the stream itself is not bounded by it.
+        stall_timeout: Seconds without a byte after which the stream is given up.
+        compression: Overrides what the name says.
+        progress: See the module.
+
+    Raises:
+        ArchiveExistsError: Something lies at `path` already.
+        EndpointUnavailableError: No endpoint could be used.
+        AccessDeniedError: etcd refused the certificate, the user or the role.
+        BrokenStreamError: The stream ended early, or its SHA-256 did not match.
+        StalledError: The stream went silent.
+        InvalidArgumentError: An argument makes no sense.
+        OSError: The archive could not be written.
+    """
+    target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
+    with reporting(progress) as callback:
+        report = _core.backup(
+            os.fspath(path),
+            access=target,
+            stall_timeout=seconds("stall_timeout", stall_timeout),
+            compression=compression,
+            progress=callback,
+        )
+    return BackupReport._from_json(report)
+
+
+def verify(path: StrPath, *, skip_hash_check: bool = False, progress: ProgressArgument = None) -> VerifyReport:
+    """Find out whether a snapshot is whole and sound; nothing is changed.
+
+    Args:
+        path: An archive of this tool or of the old one, a bare `.db`, or that compressed with gzip or zstd.
+        skip_hash_check: Accept a snapshot without its SHA-256, such as a `db` copied out of a data directory.
+        progress: See the module.
+
+    Raises:
+        CorruptSnapshotError: Something is wrong; `defects` holds everything that was found.
+        NotASnapshotError: The file holds no snapshot.
+        MissingHashError: The snapshot carries no SHA-256.
+        OSError: The file could not be read.
+    """
+    with reporting(progress) as callback:
+        report = _core.verify(os.fspath(path), skip_hash_check=skip_hash_check, progress=callback)
+    return VerifyReport._from_json(report)
+
+
+def status(path: StrPath, *, progress: ProgressArgument = None) -> Status:
+    """Compute the numbers of `etcdutl snapshot status`; nothing is changed.
+
+    Args:
+        path: Any snapshot that `verify` takes; it need not carry its SHA-256.
+        progress: See the module.
+
+    Raises:
+        CorruptSnapshotError: The snapshot cannot be read through.
+        NotASnapshotError: The file holds no snapshot.
+        OSError: The file could not be read.
+    """
+    with reporting(progress) as callback:
+        report = _core.status(os.fspath(path), progress=callback)
+    return Status._from_json(report)
+
+
+def restore(
+    path: StrPath,
+    *,
+    data_dir: StrPath,
+    name: str = "default",
+    initial_cluster: InitialCluster = "default=http://localhost:2380",
+    initial_advertise_peer_urls: str | Iterable[str] | None = None,
+    initial_cluster_token: str = "etcd-cluster",  # noqa: S107 - it tells clusters apart, and is no secret
+    wal_dir: StrPath | None = None,
+    bump_revision: int | None = None,
+    mark_compacted: bool = False,
+    skip_hash_check: bool = False,
+    dry_run: bool = False,
+    progress: ProgressArgument = None,
+) -> RestoreReport:
+    """Write the data directory of one member of a new cluster out of a snapshot.
+
+    The snapshot is verified, the directory is built beside its destination, checked, synced, and then put in place; a
+    failure at any moment leaves nothing that blocks the next try.
+
+    Args:
+        path: Any snapshot that `verify` takes.
+        data_dir: The destination; must be empty or not exist.
+        name: Name of this member.
+        initial_cluster: Peer URLs of every member by name, or the text that etcd's flag takes.
+        initial_advertise_peer_urls: Peer URLs of this member; `None` takes those that `initial_cluster` gives it.
+        initial_cluster_token: Sets the new cluster apart: the same URLs and token give the same ids.
+        wal_dir: Where the write-ahead log goes; `None` for `member/wal` in the data directory.
+        bump_revision: Raise the revision by so much, so that clients' caches of newer revisions get noticed.
+        mark_compacted: Mark all revisions of the snapshot as compacted; goes with `bump_revision`.
+        skip_hash_check: Accept a snapshot without its SHA-256.
+        dry_run: Write nothing; the report tells what would be done.
+        progress: See the module.
+
+    Raises:
+        DataDirNotEmptyError: The destination holds something.
+        BootstrapError: The plan of the new cluster contradicts itself.
+        CorruptSnapshotError: The snapshot is damaged; `defects` holds everything that was found.
+        NotASnapshotError: The file holds no snapshot.
+        MissingHashError: The snapshot carries no SHA-256.
+        RestoreUnprovenError: What was written did not pass the check; it was removed again.
+        InvalidArgumentError: An argument makes no sense.
+        OSError: The snapshot could not be read, or the directory not be written.
+    """
+    cluster = _initial_cluster(initial_cluster)
+    if initial_advertise_peer_urls is None:
+        advertised = _peer_urls_of(name, cluster)
+    else:
+        advertised = ",".join(listing(initial_advertise_peer_urls))
+    with reporting(progress) as callback:
+        report = _core.restore(
+            os.fspath(path),
+            data_dir=os.fspath(data_dir),
+            wal_dir=None if wal_dir is None else os.fspath(wal_dir),
+            name=name,
+            initial_cluster=cluster,
+            initial_advertise_peer_urls=advertised,
+            initial_cluster_token=initial_cluster_token,
+            bump_revision=_unsigned("bump_revision", bump_revision),
+            mark_compacted=mark_compacted,
+            skip_hash_check=skip_hash_check,
+            dry_run=dry_run,
+            progress=callback,
+        )
+    return RestoreReport._from_json(report)
+
+
+def diagnose(
+    endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
+    *,
+    tls: Tls | None = None,
+    user: tuple[str, str] | None = None,
+    dial_timeout: float | timedelta = DIAL_TIMEOUT,
+    command_timeout: float | timedelta = COMMAND_TIMEOUT,
+    expect: str | Iterable[str] = (),
+) -> Diagnosis:
+    """Ask every member that can be found, side by side, and judge the answers.
+
+    An unreachable endpoint is a finding, not an exception.
+
+    Args:
+        endpoints: Where to begin; the members that these list are asked too.
+        tls: Certificates.
+        user: Name and password.
+        dial_timeout: Seconds for one connection.
+        command_timeout: Seconds for one request.
+        expect: Addresses of the members that the cluster should have.
+
+    Raises:
+        InvalidArgumentError: An argument makes no sense.
+        OSError: A certificate could not be read.
+    """
+    target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
+    return Diagnosis._from_json(_core.diagnose(access=target, expect=listing(expect)))
+
+
+def member_list(
+    endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
+    *,
+    tls: Tls | None = None,
+    user: tuple[str, str] | None = None,
+    dial_timeout: float | timedelta = DIAL_TIMEOUT,
+    command_timeout: float | timedelta = COMMAND_TIMEOUT,
+) -> MemberList:
+    """List the members of a cluster, as the first endpoint that answers knows them.
+
+    Args:
+        endpoints: Asked one after another.
+        tls: Certificates.
+        user: Name and password.
+        dial_timeout: Seconds for one connection.
+        command_timeout: Seconds for one request.
+
+    Raises:
+        EndpointUnavailableError: No endpoint could be used.
+        AccessDeniedError: etcd refused the certificate, the user or the role.
+        InvalidArgumentError: An argument makes no sense.
+        OSError: A certificate could not be read.
+    """
+    target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
+    return MemberList._from_json(_core.member_list(access=target))
+
+
+def _initial_cluster(value: InitialCluster) -> str:
+    """Spell a plan as etcd's flag does; its separators must not come out of a name or a URL."""
+    if isinstance(value, str):
+        return value
+    pieces = []
+    for name, urls in value.items():
+        listed = listing(urls)
+        if not listed:
+            raise InvalidArgumentError(f'initial_cluster: member "{name}" has no peer URL')
+        if "," in name or "=" in name:
+            raise InvalidArgumentError(f'initial_cluster: the name "{name}" holds a comma or an equals sign')
+        for url in listed:
+            if "," in url:
+                raise InvalidArgumentError(f'initial_cluster: the peer URL "{url}" holds a comma')
+            pieces.append(f"{name}={url}")
+    return ",".join(pieces)
+
+
+def _peer_urls_of(name: str, cluster: str) -> str:
+    pieces = (piece.partition("=") for piece in cluster.split(","))
+    return ",".join(url.strip() for owner, _, url in pieces if owner == name)
+
+
+def _unsigned(name: str, value: int | None) -> int | None:
+    if value is not None and not 0 <= value < 1 << 64:
+        raise InvalidArgumentError(f"{name}: {value} is not between 0 and 2^64 - 1")
+    return value

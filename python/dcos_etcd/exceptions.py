@@ -1,0 +1,274 @@
+"""Why something could not be done.
+
+Every error of this package is an `EtcdError` and, beside that, the builtin that a Python programmer already
+catches in such a place::
+
+    EtcdError
+    ├── ArchiveExistsError          (FileExistsError)
+    ├── DataDirNotEmptyError        (FileExistsError)
+    ├── SnapshotError               (ValueError)
+    │   ├── NotASnapshotError
+    │   ├── MissingHashError
+    │   └── CorruptSnapshotError
+    ├── BootstrapError              (ValueError)
+    ├── InvalidArgumentError        (ValueError)
+    ├── EndpointUnavailableError    (ConnectionError)
+    ├── AccessDeniedError           (PermissionError)
+    ├── BrokenStreamError           (ConnectionError)
+    ├── StalledError                (TimeoutError)
+    └── RestoreUnprovenError        (RuntimeError)
+
+A plain failure of the file system stays the plain `OSError` that it is, with its `errno`, `strerror` and `filename`:
+`FileNotFoundError` for an archive that is not there, `PermissionError`, `OSError` with `ENOSPC`.
+An exception that a progress callback raises, and `KeyboardInterrupt`, come through unchanged.
+
+This module imports nothing of the package: the extension module imports it to raise what stands here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = [
+    "AccessDeniedError",
+    "ArchiveExistsError",
+    "BootstrapError",
+    "BrokenStreamError",
+    "CorruptSnapshotError",
+    "DataDirNotEmptyError",
+    "Defect",
+    "EndpointUnavailableError",
+    "EtcdError",
+    "InvalidArgumentError",
+    "MissingHashError",
+    "NotASnapshotError",
+    "RestoreUnprovenError",
+    "SnapshotError",
+    "StalledError",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defect:
+    """One broken rule that a verifier found.
+
+    Attributes:
+        code: Stable kebab-case name of the rule, such as `hash-mismatch`; scripts may match on it.
+        message: What was expected and what was found.
+        page: Page of the bbolt file, where the defect lies in one.
+        offset: Byte offset where it was seen: in the database for a page, else in the file that the message names.
+    """
+
+    code: str
+    message: str
+    page: int | None = None
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        place = [f"page {self.page}"] if self.page is not None else []
+        if self.offset is not None:
+            place.append(f"byte {self.offset}")
+        return f"{self.message} ({', '.join(place)})" if place else self.message
+
+
+class EtcdError(Exception):
+    """The root of everything that this package raises on purpose.
+
+    Attributes:
+        message: The whole story in one clause; `str()` of the exception gives it.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Pickle by constructor arguments: an OSError would otherwise come back with its own idea of them."""
+        arguments = {name: getattr(self, name) for name in self._arguments}
+        return _rebuild, (type(self), self.message, arguments), dict(self.__dict__)
+
+
+def _rebuild(cls: type[EtcdError], message: str, arguments: dict[str, Any]) -> EtcdError:
+    return cls(message, **arguments)
+
+
+class ArchiveExistsError(EtcdError, FileExistsError):
+    """The destination of a backup exists already; nothing is ever overwritten.
+
+    Attributes:
+        path: The destination; also `filename`, and `errno` is `EEXIST`.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path",)
+
+    def __init__(self, message: str, *, path: str) -> None:
+        FileExistsError.__init__(self, errno.EEXIST, os.strerror(errno.EEXIST), path)
+        self.message = message
+        self.path = path
+
+
+class DataDirNotEmptyError(EtcdError, FileExistsError):
+    """The destination of a restore holds something; nothing is ever overwritten.
+
+    Attributes:
+        path: The data or WAL directory; also `filename`, and `errno` is `ENOTEMPTY`.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path",)
+
+    def __init__(self, message: str, *, path: str) -> None:
+        FileExistsError.__init__(self, errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        self.message = message
+        self.path = path
+
+
+class SnapshotError(EtcdError, ValueError):
+    """A file does not hold a snapshot that can be trusted.
+
+    Attributes:
+        path: The file.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path",)
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class NotASnapshotError(SnapshotError):
+    """The file is nothing that holds an etcd snapshot.
+
+    Attributes:
+        path: The file.
+        reason: What was found instead.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path", "reason")
+
+    def __init__(self, message: str, *, path: str, reason: str) -> None:
+        super().__init__(message, path=path)
+        self.reason = reason
+
+
+class MissingHashError(SnapshotError):
+    """The snapshot carries no SHA-256, so nothing tells whether it is whole.
+
+    A `db` copied out of a data directory has none; `skip_hash_check=True` accepts it.
+    """
+
+
+class CorruptSnapshotError(SnapshotError):
+    """The file is or was a snapshot, and is damaged.
+
+    Attributes:
+        path: The file.
+        defects: Every defect that was found, at least one.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path", "defects")
+
+    def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
+        super().__init__(message, path=path)
+        self.defects = tuple(defects)
+
+
+class BootstrapError(EtcdError, ValueError):
+    """The plan of the new cluster contradicts itself; the words are those of etcd's own check."""
+
+
+class InvalidArgumentError(EtcdError, ValueError):
+    """A value that the caller gave makes no sense, alone or beside another one."""
+
+
+class EndpointUnavailableError(EtcdError, ConnectionError):
+    """No endpoint could be used.
+
+    Attributes:
+        tried: Each endpoint with the reason why it could not be used, in the order of the attempts.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("tried",)
+
+    def __init__(self, message: str, *, tried: Iterable[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.tried = tuple((endpoint, reason) for endpoint, reason in tried)
+
+
+class AccessDeniedError(EtcdError, PermissionError):
+    """etcd refused the caller: certificate, user, password or role.
+
+    Attributes:
+        endpoint: Who refused.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("endpoint",)
+
+    def __init__(self, message: str, *, endpoint: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+
+
+class BrokenStreamError(EtcdError, ConnectionError):
+    """The snapshot stream ended, or broke its own announcement, before the snapshot was whole.
+
+    Attributes:
+        endpoint: Who sent it.
+        received: Bytes that had arrived, the hash included.
+        reason: What was expected and what came.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("endpoint", "received", "reason")
+
+    def __init__(self, message: str, *, endpoint: str, received: int, reason: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.received = received
+        self.reason = reason
+
+
+class StalledError(EtcdError, TimeoutError):
+    """Nothing arrived for too long.
+
+    Attributes:
+        endpoint: Who went silent.
+        after: The limit that was reached, in seconds.
+        received: Bytes that had arrived.
+        expected: Bytes that were announced; `None` when not even the first message came.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("endpoint", "after", "received", "expected")
+
+    def __init__(self, message: str, *, endpoint: str, after: float, received: int, expected: int | None) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.after = after
+        self.received = received
+        self.expected = expected
+
+
+class RestoreUnprovenError(EtcdError, RuntimeError):
+    """What a restore wrote did not pass the offline verifier; it was removed again.
+
+    Attributes:
+        path: The destination, which was not touched.
+        defects: What the verifier found.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path", "defects")
+
+    def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
+        super().__init__(message)
+        self.path = path
+        self.defects = tuple(defects)

@@ -1,0 +1,27 @@
+//! A member's data directory as a restore leaves it: is it whole, and does every part of it tell the same story?
+//!
+//! etcd finds only some contradictions when it starts, some of them later, and some never: with a
+//! `consistent_index` that is too high it drops writes without a word. So a restored directory is proven before it
+//! takes its place. [`verify_member`] holds to one expected membership: the database's pages and its buckets `meta`,
+//! `members`, `members_removed` and `cluster`; the WAL; and the `.snap` file. What the other buckets hold is the
+//! business of [`snapshot`](crate::snapshot), whose visitor can ride along on the walk of the pages.
+//!
+//! | rule | codes |
+//! |---|---|
+//! | nothing is missing and nothing foreign lies about | `data-dir-entry`, `database-missing`, `snap-missing`, `wal-missing` |
+//! | the pages of the database obey bbolt | those of [`walk`](crate::bbolt::walk) |
+//! | the WAL's frames, CRC chain, names and tail are whole, in one segment | `wal-*`, `wal-segments` |
+//! | the WAL is that of this member of this cluster | `wal-identity` |
+//! | term 1, and one index N everywhere: number of members, commit, last entry, snapshot record, `.snap`, `consistent_index` | `hard-state`, `wal-entries`, `wal-snapshot`, `snap-index`, `meta-consistent-index`, `meta-term` |
+//! | the `.snap` file is whole and is the one that the WAL names | `snap-*`, `snap-unmatched` |
+//! | the same members in the WAL's entries and ConfState, in the `.snap`'s ConfState and v2 store, in bucket `members`; none removed | `wal-entries`, `wal-conf-state`, `snap-conf-state`, `snap-members`, `snap-removed`, `members-bucket`, `members-removed` |
+//! | portable layout: nothing in the database or the log ties it to one etcd release | `meta-conf-state`, `meta-storage-version`, `cluster-bucket`, `wal-bytes`, `snap-bytes` |
+
+mod database;
+mod log;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use verify::{Check, Layout, Walk, verify_member, verify_member_with};

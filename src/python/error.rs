@@ -1,0 +1,95 @@
+//! The one place where an [`Error`] becomes a Python exception.
+
+use std::io;
+use std::path::Path;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict};
+
+use super::progress::Reporter;
+use crate::defect::Defect;
+use crate::error::{Error, Result};
+
+/// What `result` is to the caller; when the work was stopped, that is the exception that stopped it.
+pub(super) fn settle<T>(py: Python<'_>, reporter: &Reporter, result: Result<T>) -> PyResult<T> {
+    match reporter.take_cause() {
+        Some(cause) => Err(cause),
+        None => result.map_err(|error| to_exception(py, &error)),
+    }
+}
+
+/// `error` as the exception of `dcos_etcd.exceptions` that stands for it.
+pub(super) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
+    convert(py, error).unwrap_or_else(|failure| failure)
+}
+
+fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let message = error.to_string();
+    let none = || Ok(PyDict::new(py));
+    let (class, attributes) = match error {
+        Error::Io { action, path, source } => return os_error(py, action, path, source),
+        Error::Interrupted => return Ok(PyKeyboardInterrupt::new_err(())),
+        Error::ArchiveExists { path } => ("ArchiveExistsError", [("path", path.as_os_str())].into_py_dict(py)),
+        Error::DataDirNotEmpty { path, message: _ } => {
+            ("DataDirNotEmptyError", [("path", path.as_os_str())].into_py_dict(py))
+        }
+        Error::InvalidArgument { message: _ } => ("InvalidArgumentError", none()),
+        Error::Bootstrap { message: _ } => ("BootstrapError", none()),
+        Error::NotASnapshot { path, reason } => {
+            let attributes = [("path", path.as_os_str())].into_py_dict(py)?;
+            attributes.set_item("reason", reason)?;
+            ("NotASnapshotError", Ok(attributes))
+        }
+        Error::MissingHash { path } => ("MissingHashError", [("path", path.as_os_str())].into_py_dict(py)),
+        Error::Corrupt { path, defects } => ("CorruptSnapshotError", with_defects(py, path, defects)),
+        Error::Unavailable { tried } => ("EndpointUnavailableError", [("tried", tried)].into_py_dict(py)),
+        Error::Denied { endpoint, message: _ } => ("AccessDeniedError", [("endpoint", endpoint)].into_py_dict(py)),
+        Error::BrokenStream { endpoint, received, reason } => {
+            let attributes = [("endpoint", endpoint), ("reason", reason)].into_py_dict(py)?;
+            attributes.set_item("received", received)?;
+            ("BrokenStreamError", Ok(attributes))
+        }
+        Error::Stalled { endpoint, after, received, expected } => {
+            let attributes = [("endpoint", endpoint)].into_py_dict(py)?;
+            attributes.set_item("after", after.as_secs_f64())?;
+            attributes.set_item("received", received)?;
+            attributes.set_item("expected", expected)?;
+            ("StalledError", Ok(attributes))
+        }
+        Error::RestoreUnproven { path, defects } => ("RestoreUnprovenError", with_defects(py, path, defects)),
+    };
+    let class = exceptions(py)?.getattr(class)?;
+    Ok(PyErr::from_value(class.call((message,), Some(&attributes?))?))
+}
+
+fn exceptions(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import("dcos_etcd.exceptions")
+}
+
+fn with_defects<'py>(py: Python<'py>, path: &Path, defects: &[Defect]) -> PyResult<Bound<'py, PyDict>> {
+    let class = exceptions(py)?.getattr("Defect")?;
+    let made = defects.iter().map(|defect| {
+        let fields = [("code", defect.code), ("message", defect.message.as_str())].into_py_dict(py)?;
+        fields.set_item("page", defect.page)?;
+        fields.set_item("offset", defect.offset)?;
+        class.call((), Some(&fields))
+    });
+    let attributes = [("path", path.as_os_str())].into_py_dict(py)?;
+    attributes.set_item("defects", made.collect::<PyResult<Vec<_>>>()?)?;
+    Ok(attributes)
+}
+
+/// The plain `OSError` of the errno, which Python turns into `FileNotFoundError` and its like.
+fn os_error(py: Python<'_>, action: &str, path: &Path, source: &io::Error) -> PyResult<PyErr> {
+    let (errno, strerror) = match source.raw_os_error() {
+        Some(errno) => (errno, py.import("os")?.call_method1("strerror", (errno,))?.extract()?),
+        None => (rustix::io::Errno::IO.raw_os_error(), source.to_string()),
+    };
+    let exception = py.get_type::<PyOSError>().call1((errno, strerror, path.as_os_str()))?;
+    // Python 3.10 has no notes.
+    if exception.hasattr("add_note")? {
+        exception.call_method1("add_note", (format!("while {action}"),))?;
+    }
+    Ok(PyErr::from_value(exception))
+}

@@ -1,0 +1,90 @@
+//! [`Progress`] that looks for signals and tells the caller's callback.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use crate::progress::{Progress, Stage};
+
+/// Time between two looks: soon enough for a finger on Ctrl-C, and too seldom to slow the work down.
+pub(super) const PERIOD: Duration = Duration::from_millis(50);
+
+/// Stands between the core, which counts bytes without the GIL, and Python, which has signals and a callback.
+pub(super) struct Reporter {
+    callback: Option<Py<PyAny>>,
+    state: Mutex<State>,
+}
+
+/// The lock is never held while waiting for the GIL: its holder may wait for the lock.
+#[derive(Default)]
+struct State {
+    told: Option<(Stage, Instant)>,
+    stopped: bool,
+    cause: Option<PyErr>,
+}
+
+impl Reporter {
+    /// Tells `callback`, if there is one, of each step as `(stage, done, total)`.
+    pub(super) fn new(callback: Option<Py<PyAny>>) -> Self {
+        Self { callback, state: Mutex::default() }
+    }
+
+    /// Runs the handlers of signals that have arrived; `false` when one of them raised, such as `KeyboardInterrupt`.
+    ///
+    /// Python does so on its main thread only; on others this looks for nothing.
+    pub(super) fn poll(&self) -> bool {
+        self.look(|_| Ok(()))
+    }
+
+    /// Why the work was stopped, if it was.
+    pub(super) fn take_cause(&self) -> Option<PyErr> {
+        self.lock().cause.take()
+    }
+
+    /// Looks for signals, then does what `then` says.
+    fn look(&self, then: impl FnOnce(Python<'_>) -> PyResult<()>) -> bool {
+        if self.lock().stopped {
+            return false;
+        }
+        let Err(cause) = Python::attach(|py| py.check_signals().and_then(|()| then(py))) else { return true };
+        let mut held = self.lock();
+        held.stopped = true;
+        // Two threads may fail at once; the first one tells.
+        held.cause.get_or_insert(cause);
+        false
+    }
+
+    /// Whether Python is to be told now: on the first step and the last one of a stage, and now and then between.
+    fn is_due(&self, stage: Stage, done: u64, total: Option<u64>) -> bool {
+        let mut held = self.lock();
+        let now = Instant::now();
+        let due = match held.told {
+            Some((told, when)) => told != stage || now.duration_since(when) >= PERIOD || total == Some(done),
+            None => true,
+        };
+        if due {
+            held.told = Some((stage, now));
+        }
+        due || held.stopped
+    }
+
+    /// The state is whole at every moment, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Reporter {
+    fn update(&self, stage: Stage, done: u64, total: Option<u64>) -> bool {
+        if !self.is_due(stage, done, total) {
+            return true;
+        }
+        self.look(|py| {
+            if let Some(callback) = &self.callback {
+                callback.call1(py, (stage.as_str(), done, total))?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Databases made by hand, each with one thing wrong, and what is said of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::*;
+use crate::bbolt::{Entries, build};
+use crate::error::Error;
+use crate::progress::NoProgress;
+use crate::proto::{put_bytes, put_uint};
+use crate::schema::{Revision, buckets};
+
+type Buckets = BTreeMap<Vec<u8>, Entries>;
+
+const PAGE_SIZE: u32 = 4096;
+
+fn key_value(key: &[u8], create: u64, modified: u64, version: u64, value: &[u8], lease: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_bytes(&mut out, 1, key);
+    put_uint(&mut out, 2, create);
+    put_uint(&mut out, 3, modified);
+    put_uint(&mut out, 4, version);
+    put_bytes(&mut out, 5, value);
+    if lease != 0 {
+        put_uint(&mut out, 6, lease);
+    }
+    out
+}
+
+fn at(main: i64, sub: i64) -> Vec<u8> {
+    Revision { main, sub }.to_bytes().to_vec()
+}
+
+fn tombstone(main: i64) -> Vec<u8> {
+    [at(main, 0).as_slice(), b"t"].concat()
+}
+
+/// `a` put twice, `b` put and deleted, `c` on lease 7.
+fn sound() -> Buckets {
+    let key = Entries::from([
+        (at(2, 0), key_value(b"a", 2, 2, 1, b"1", 0)),
+        (at(3, 0), key_value(b"a", 2, 3, 2, b"2", 0)),
+        (at(4, 0), key_value(b"b", 4, 4, 1, b"", 0)),
+        (tombstone(5), b"\x0a\x01b".to_vec()),
+        (at(6, 0), key_value(b"c", 6, 6, 1, b"3", 7)),
+    ]);
+    let meta = Entries::from([(buckets::META_CONSISTENT_INDEX.to_vec(), 9_u64.to_be_bytes().to_vec())]);
+    let lease = Entries::from([(7_i64.to_be_bytes().to_vec(), b"\x08\x07\x10\x3c".to_vec())]);
+    BTreeMap::from([
+        (buckets::KEY.to_vec(), key),
+        (buckets::META.to_vec(), meta),
+        (buckets::LEASE.to_vec(), lease),
+        (buckets::MEMBERS.to_vec(), Entries::new()),
+    ])
+}
+
+fn put(buckets: &mut Buckets, bucket: &[u8], key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+    buckets.entry(bucket.to_vec()).or_default().insert(key.into(), value.into());
+}
+
+fn with_trailer(mut database: Vec<u8>) -> Vec<u8> {
+    let digest = Sha256::digest(&database);
+    database.extend_from_slice(&digest);
+    database
+}
+
+struct Scratch(TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, content: &[u8]) -> PathBuf {
+        let path = self.0.path().join("snapshot.db");
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+fn judged(buckets: &Buckets) -> std::result::Result<VerifyReport, Vec<&'static str>> {
+    let scratch = Scratch::new();
+    let path = scratch.file(&with_trailer(build(PAGE_SIZE, buckets)));
+    match verify(&path, VerifyOptions::default(), &NoProgress) {
+        Ok(report) => Ok(report),
+        Err(Error::Corrupt { defects, .. }) => Err(defects.iter().map(|defect| defect.code).collect()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_sound_database_is_counted_as_etcd_counts_it() {
+    let report = judged(&sound()).unwrap();
+
+    assert_eq!((6, 2), (report.status.revision, report.status.total_key));
+    assert_eq!(report.database_size, report.status.total_size);
+    assert!(report.hash_checked);
+    assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+}
+
+#[test]
+fn a_key_that_is_deleted_and_put_again_is_live_and_an_empty_bump_counts_once() {
+    let mut buckets = sound();
+    put(&mut buckets, buckets::KEY, at(8, 0), key_value(b"b", 8, 8, 1, b"x", 0));
+    put(&mut buckets, buckets::KEY, at(1_000, 0), Vec::new());
+
+    let report = judged(&buckets).unwrap();
+
+    assert_eq!((1_000, 4), (report.status.revision, report.status.total_key));
+    assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+}
+
+#[test]
+fn each_malformed_entry_is_a_defect_of_its_bucket() {
+    let cases: [(&[u8], Vec<u8>, Vec<u8>, &str); 15] = [
+        (buckets::KEY, b"short".to_vec(), Vec::new(), "revision-malformed"),
+        (buckets::KEY, at(-5, 0), Vec::new(), "revision-malformed"),
+        (buckets::KEY, at(9, 0), b"\x0a\x05x".to_vec(), "value-malformed"),
+        (buckets::KEY, tombstone(6), b"\x0a\x01c".to_vec(), "revision-twice"),
+        (buckets::META, buckets::META_TERM.to_vec(), b"1".to_vec(), "meta-malformed"),
+        (buckets::META, buckets::META_SCHEDULED_COMPACT.to_vec(), b"1".to_vec(), "meta-malformed"),
+        (buckets::LEASE, b"x".to_vec(), Vec::new(), "lease-malformed"),
+        (buckets::MEMBERS, b"xyz".to_vec(), b"{}".to_vec(), "member-malformed"),
+        (buckets::MEMBERS, b"1f".to_vec(), b"{\"id\":32}".to_vec(), "member-malformed"),
+        (buckets::MEMBERS_REMOVED, b"xyz".to_vec(), b"removed".to_vec(), "member-malformed"),
+        (buckets::ALARM, b"\x0a\x01x".to_vec(), Vec::new(), "alarm-malformed"),
+        (buckets::AUTH_USERS, b"root".to_vec(), b"\x0a\x04toor".to_vec(), "user-malformed"),
+        (buckets::AUTH_ROLES, b"root".to_vec(), b"\x0a\x09r".to_vec(), "role-malformed"),
+        (buckets::AUTH, buckets::AUTH_REVISION.to_vec(), b"1".to_vec(), "auth-malformed"),
+        (buckets::CLUSTER, buckets::CLUSTER_VERSION.to_vec(), b"\xff".to_vec(), "cluster-malformed"),
+    ];
+    for (bucket, key, value, code) in cases {
+        let mut broken = sound();
+        put(&mut broken, bucket, key.clone(), value);
+
+        assert_eq!(Err(vec![code]), judged(&broken), "key {key:?} of bucket {}", String::from_utf8_lossy(bucket));
+    }
+}
+
+#[test]
+fn a_database_without_etcds_buckets_is_not_etcds() {
+    for missing in [buckets::KEY, buckets::META] {
+        let mut broken = sound();
+        broken.remove(missing);
+
+        assert_eq!(Err(vec!["bucket-missing"]), judged(&broken));
+    }
+}
+
+#[test]
+fn what_should_be_known_before_a_restore_is_a_warning() {
+    let mut buckets = sound();
+    put(&mut buckets, buckets::ALARM, b"\x08\x05\x10\x01".to_vec(), Vec::new());
+    put(&mut buckets, buckets::AUTH, buckets::AUTH_ENABLED, vec![1]);
+    put(&mut buckets, buckets::KEY, at(7, 0), key_value(b"d", 7, 7, 1, b"", 99));
+    put(&mut buckets, buckets::KEY, at(8, 0), key_value(b"e", 7, 7, 1, b"", 0));
+    put(&mut buckets, buckets::CLUSTER, buckets::CLUSTER_DOWNGRADE, br#"{"target-version":"3.5.0","enabled":true}"#);
+
+    let warnings = judged(&buckets).unwrap().warnings.join("\n");
+
+    for word in ["alarm NOSPACE of member 5", "authentication", "1 live keys", "1 versions", "downgrade"] {
+        assert!(warnings.contains(word), "{word} is not in {warnings}");
+    }
+}
+
+#[test]
+fn a_finished_downgrade_is_no_warning() {
+    let mut buckets = sound();
+    put(&mut buckets, buckets::CLUSTER, buckets::CLUSTER_DOWNGRADE, br#"{"target-version":"","enabled":false}"#);
+
+    assert!(judged(&buckets).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn a_missing_hash_is_accepted_on_demand_and_a_wrong_one_is_not() {
+    let scratch = Scratch::new();
+    let database = build(PAGE_SIZE, &sound());
+    let skip = VerifyOptions { skip_hash_check: true };
+    let path = scratch.file(&database);
+
+    assert!(matches!(verify(&path, VerifyOptions::default(), &NoProgress), Err(Error::MissingHash { .. })));
+    assert!(!verify(&path, skip, &NoProgress).unwrap().hash_checked);
+
+    let path = scratch.file(&[database.as_slice(), &[0; 32]].concat());
+    let Err(Error::Corrupt { defects, .. }) = verify(&path, VerifyOptions::default(), &NoProgress) else {
+        panic!("a wrong hash passed");
+    };
+    assert_eq!(vec!["hash-mismatch"], defects.iter().map(|defect| defect.code).collect::<Vec<_>>());
+    assert!(verify(&path, skip, &NoProgress).is_ok());
+}
+
+#[test]
+fn a_bare_database_that_is_cut_short_says_so_rather_than_that_its_hash_is_missing() {
+    let scratch = Scratch::new();
+    let mut database = build(PAGE_SIZE, &sound());
+    database.truncate(database.len() - 4096);
+
+    let Err(Error::Corrupt { defects, .. }) = verify(&scratch.file(&database), VerifyOptions::default(), &NoProgress)
+    else {
+        panic!("a cut database passed");
+    };
+
+    assert_eq!("database-truncated", defects[0].code);
+}
+
+#[test]
+fn status_reads_what_verify_judges_and_asks_for_no_hash() {
+    let scratch = Scratch::new();
+    let database = build(PAGE_SIZE, &sound());
+    let expected = judged(&sound()).unwrap().status;
+
+    assert_eq!(expected, status(&scratch.file(&database), &NoProgress).unwrap());
+    assert_eq!(expected, status(&scratch.file(&with_trailer(database)), &NoProgress).unwrap());
+}
+
+#[test]
+fn the_list_of_defects_is_bounded_and_says_how_many_are_left_out() {
+    let mut broken = sound();
+    let key = broken.get_mut(buckets::KEY).unwrap();
+    for number in 0..10_050_u32 {
+        key.insert(number.to_be_bytes().to_vec(), Vec::new());
+    }
+
+    let codes = judged(&broken).unwrap_err();
+
+    assert_eq!((10_001, Some(&"more-defects")), (codes.len(), codes.last()));
+}

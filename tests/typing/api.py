@@ -1,0 +1,88 @@
+"""What a user of the package writes; it must pass a strict type checker, and nothing runs it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dcos_etcd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def take_a_backup(password: str) -> datetime:
+    tls = dcos_etcd.Tls(cacert="ca.pem", cert=Path("client.pem"), key=Path("client.key"), server_name="etcd")
+    report = dcos_etcd.backup(
+        Path("etcd.tar.zst"),
+        endpoints=["https://10.0.0.1:2379", "https://10.0.0.2:2379"],
+        tls=tls,
+        user=("root", password),
+        dial_timeout=2,
+        command_timeout=timedelta(seconds=5),
+        stall_timeout=30.0,
+        compression="zstd",
+        progress=True,
+    )
+    size: int = report.archive_size
+    endpoints: tuple[str, ...] = tuple(skipped.endpoint for skipped in report.skipped)
+    print(size, endpoints, report.path.name)
+    return report.manifest.created_at
+
+
+def watch(event: dcos_etcd.Progress) -> None:
+    share: float | None = event.done / event.total if event.total else None
+    print(event.stage, share)
+
+
+def check(path: str) -> Sequence[dcos_etcd.Defect]:
+    try:
+        report = dcos_etcd.verify(path, progress=watch)
+    except dcos_etcd.CorruptSnapshotError as error:
+        return error.defects
+    except dcos_etcd.SnapshotError as error:
+        print(error.path)
+        raise
+    revision: int = report.status.revision
+    cluster: str | None = report.manifest.cluster_id if report.manifest else None
+    print(revision, cluster, dcos_etcd.status(path).total_key)
+    return ()
+
+
+def bring_it_up() -> Path:
+    cluster = {"m1": ["https://10.0.0.1:2380"], "m2": "https://10.0.0.2:2380"}
+    plan = dcos_etcd.restore("etcd.tar.gz", data_dir="m1.etcd", name="m1", initial_cluster=cluster, dry_run=True)
+    for step in plan.steps:
+        print(step)
+    report = dcos_etcd.restore(
+        "etcd.tar.gz",
+        data_dir=Path("m1.etcd"),
+        name="m1",
+        initial_cluster="m1=https://10.0.0.1:2380",
+        initial_advertise_peer_urls=["https://10.0.0.1:2380"],
+        bump_revision=1_000_000_000,
+        mark_compacted=True,
+    )
+    return report.wal_dir
+
+
+def ask() -> list[str]:
+    diagnosis = dcos_etcd.diagnose(["http://127.0.0.1:2379"], expect=["10.0.0.1"])
+    listed = dcos_etcd.member_list("http://127.0.0.1:2379")
+    print([member.name for member in listed.members], diagnosis.healthy)
+    return [finding.advice for finding in diagnosis.findings if finding.severity == "critical"]
+
+
+def survive() -> str | None:
+    try:
+        dcos_etcd.backup("etcd.tar.gz")
+    except FileExistsError as error:
+        return str(error.filename)
+    except dcos_etcd.EndpointUnavailableError as error:
+        return error.tried[0][1]
+    except TimeoutError:
+        return None
+    except dcos_etcd.EtcdError as error:
+        return error.message
+    return dcos_etcd.__version__
