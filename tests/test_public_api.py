@@ -75,6 +75,8 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "defect": set(),
         "durable": {"error"},
         "proto": {"error", "defect"},
+        "facts": {"hex"},
+        "hex": set(),
         "progress": {"error"},
         "read_at": {"error"},
     },
@@ -83,7 +85,6 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "raft": set(),
         "schema": {"bbolt"},
         "archive": set(),
-        "facts": set(),
     },
     {
         "client": set(),

@@ -269,8 +269,9 @@ def _initial_cluster(value: InitialCluster) -> str:
 
 
 def _peer_urls_of(name: str, cluster: str) -> str:
+    """Pick this member's URLs; for a name that is not in the plan etcd's default, since the name is what is wrong."""
     pieces = (piece.partition("=") for piece in cluster.split(","))
-    return ",".join(url.strip() for owner, _, url in pieces if owner == name)
+    return ",".join(url.strip() for owner, _, url in pieces if owner == name) or "http://localhost:2380"
 
 
 def _unsigned(name: str, value: int | None) -> int | None:

@@ -180,7 +180,7 @@ def restore_text(report: RestoreReport) -> str:
 def diagnosis_json(diagnosis: Diagnosis) -> str:
     """Write header and members as `etcdctl member list -w json` does, then endpoints and findings."""
     document = {
-        "header": diagnosis.header._to_etcd() if diagnosis.header else {},
+        "header": diagnosis.header._to_etcd() if diagnosis.header else None,
         "members": [member._to_etcd() for member in diagnosis.members],
         "endpoints": [_endpoint_document(facts) for facts in diagnosis.endpoints],
         "findings": [plain(finding) for finding in diagnosis.findings],

@@ -622,7 +622,7 @@ class Diagnosis:
         members: The members, as the cluster lists them.
         endpoints: What each endpoint said of itself.
         findings: What is the matter, worst first.
-        healthy: Whether nothing worse than `info` was found.
+        healthy: Whether nothing critical was found.
     """
 
     header: ResponseHeader | None

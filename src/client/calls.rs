@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use super::connect::Connection;
 use super::failure::{Failure, FailureKind};
-use crate::facts::{Alarm, HashKv, Header, Member, MemberList, MemberStatus, ReadProbe, hex_id};
+use crate::facts::{Alarm, HashKv, Header, Member, MemberList, MemberStatus, ReadProbe};
+use crate::hex::hex_id;
 
 /// The key that etcdctl reads to see whether an endpoint is healthy.
 const HEALTH_KEY: &str = "health";

@@ -9,13 +9,14 @@ use tempfile::TempDir;
 use super::{Check, Layout, Walk, verify_member, verify_member_with};
 use crate::bbolt::{Element, Entries, Visitor, build};
 use crate::defect::Defect;
+use crate::hex::hex_id;
 use crate::progress::{NoProgress, Progress, Stage};
 use crate::proto::{put_bytes, put_uint};
 use crate::raft::fixture::{plan, three_members};
 use crate::raft::wal::frame::{ENTRY, Encoder, METADATA, SNAPSHOT, STATE};
 use crate::raft::{
     ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Membership, Metadata, Snapshot,
-    SnapshotMetadata, WalSnapshot, bootstrap, hex_id, member_json, snap, wal,
+    SnapshotMetadata, WalSnapshot, bootstrap, member_json, snap, wal,
 };
 use crate::schema::{buckets, conf_state_json};
 

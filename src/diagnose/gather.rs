@@ -12,7 +12,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::rules::replication::NOTICEABLE_LAG;
 use crate::client::{Access, Connection, Connector, EndpointUrl, Failure, FailureKind};
 use crate::error::Result;
-use crate::facts::{Alarm, EndpointFacts, Facts, MemberList, MemberStatus, hex_id};
+use crate::facts::{Alarm, EndpointFacts, Facts, MemberList, MemberStatus};
+use crate::hex::hex_id;
 
 /// Endpoints that are asked at most: etcd clusters have up to nine members or so, and a member list is only a claim.
 const MOST_ENDPOINTS: usize = 64;

@@ -10,6 +10,7 @@ use super::go_text::{push_json, push_json_list, quote, quote_list};
 use super::url::Url;
 use super::urls::{Urls, UrlsMap};
 use crate::error::{Error, Result};
+use crate::hex::hex_id;
 
 /// What the person who restores says about the new cluster, in the form of `etcdutl`'s flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +65,6 @@ impl Membership {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
-}
-
-/// An id as etcd prints it everywhere: hexadecimal without leading zeros.
-#[must_use]
-pub fn hex_id(id: u64) -> String {
-    format!("{id:x}")
 }
 
 /// JSON of a restored member, byte for byte as etcd's `membership.Member` gives it: what is kept in the `members`

@@ -17,7 +17,7 @@ pub mod wal;
 #[cfg(test)]
 pub(crate) mod fixture;
 
-pub use membership::{Bootstrap, Member, Membership, bootstrap, hex_id, member_json};
+pub use membership::{Bootstrap, Member, Membership, bootstrap, member_json};
 pub use messages::{
     ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Metadata, Snapshot, SnapshotMetadata,
     WalSnapshot,

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::go_text::{push_json, push_json_list};
-use super::membership::{Member, Membership, hex_id};
+use super::membership::{Member, Membership};
 use crate::defect::Defect;
+use crate::hex::hex_id;
 
 /// Length of the ring of events. A server that finds fewer places in it ends at its next event.
 const EVENT_CAPACITY: usize = 1_000;

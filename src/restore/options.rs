@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::hex::hex_id;
 use crate::raft::{Bootstrap, Member};
 
 /// The flags of `etcdutl snapshot restore`.
@@ -69,7 +70,7 @@ pub struct RestoredMember {
 
 impl From<&Member> for RestoredMember {
     fn from(member: &Member) -> Self {
-        Self { id: format!("{:x}", member.id), name: member.name.clone(), peer_urls: member.peer_urls.clone() }
+        Self { id: hex_id(member.id), name: member.name.clone(), peer_urls: member.peer_urls.clone() }
     }
 }
 

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use crate::bbolt::{Append, Database, Patch};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
+use crate::hex::hex_id;
 use crate::raft::{Membership, member_json};
 use crate::read_at::ReadAt;
 use crate::schema::{Revision, buckets, conf_state_json};
@@ -48,7 +49,7 @@ pub fn plan<R: ReadAt>(
     let bump = bump_to.map(|main| Revision { main, sub: 0 });
     let members = membership.members.iter().map(|member| {
         // etcd's own form of an id: lower-case hex without leading zeros.
-        (format!("{:x}", member.id).into_bytes(), member_json(member).into_bytes())
+        (hex_id(member.id).into_bytes(), member_json(member).into_bytes())
     });
     let replace = BTreeMap::from([
         (buckets::MEMBERS.to_vec(), sorted(members.collect())),

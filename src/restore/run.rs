@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::data_dir;
 use crate::defect::Defect;
 use crate::error::{Error, Result};
+use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
 use crate::raft::{Membership, bootstrap, snap, wal};
 use crate::snapshot::{VerifiedSnapshot, VerifyOptions};
@@ -100,8 +101,8 @@ fn report(
         data_dir: options.data_dir.clone(),
         wal_dir: options.wal_dir(),
         name: options.bootstrap.name.clone(),
-        member_id: format!("{:x}", membership.local_id),
-        cluster_id: format!("{:x}", membership.cluster_id),
+        member_id: hex_id(membership.local_id),
+        cluster_id: hex_id(membership.cluster_id),
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
         bumped_revision: bump_to,

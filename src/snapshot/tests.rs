@@ -116,7 +116,8 @@ fn a_key_that_is_deleted_and_put_again_is_live_and_an_empty_bump_counts_once() {
 
 #[test]
 fn each_malformed_entry_is_a_defect_of_its_bucket() {
-    let cases: [(&[u8], Vec<u8>, Vec<u8>, &str); 15] = [
+    type Case = (&'static [u8], Vec<u8>, Vec<u8>, &'static str);
+    let cases: [Case; 15] = [
         (buckets::KEY, b"short".to_vec(), Vec::new(), "revision-malformed"),
         (buckets::KEY, at(-5, 0), Vec::new(), "revision-malformed"),
         (buckets::KEY, at(9, 0), b"\x0a\x05x".to_vec(), "value-malformed"),

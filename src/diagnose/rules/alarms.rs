@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::reach::known_members;
 use crate::diagnose::report::Finding;
-use crate::facts::{Alarm, Facts, hex_id};
+use crate::facts::{Alarm, Facts};
+use crate::hex::hex_id;
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     let alarms: BTreeSet<&Alarm> = facts.alarms.iter().collect();

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::reach::known_members;
 use crate::diagnose::report::Finding;
-use crate::facts::{EndpointFacts, Facts, ReadProbe, hex_id};
+use crate::facts::{EndpointFacts, Facts, ReadProbe};
+use crate::hex::hex_id;
 
 /// Seconds after which a read of one key is slow. etcd calls a request slow in its log from 0.1 s on; five times that
 /// leaves room for the way to a distant member.

@@ -1,7 +1,8 @@
 //! Facts of healthy clusters, for tests to spoil.
 
 use crate::diagnose::Finding;
-use crate::facts::{EndpointFacts, Facts, HashKv, Header, Member, MemberList, ReadProbe, hex_id};
+use crate::facts::{EndpointFacts, Facts, HashKv, Header, Member, MemberList, ReadProbe};
+use crate::hex::hex_id;
 
 /// `count` members `m1`, `m2`, ... with ids 1, 2, ... at `http://10.0.0.N:2379`; the first one leads.
 pub(in crate::diagnose) fn healthy(count: u64) -> Facts {

@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reach::known_members;
-use super::versions::Version;
 use crate::diagnose::report::Finding;
-use crate::facts::{EndpointFacts, Facts, HashKv};
+use crate::facts::{EndpointFacts, Facts, HashKv, Version};
 
 /// The first releases that hash a tombstone at the compacted revision.
 const NEW_HASH_SINCE: [Version; 2] =

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::reach::known_members;
 use crate::diagnose::report::Finding;
-use crate::facts::{Facts, Member, MemberList, hex_id};
+use crate::facts::{Facts, Member, MemberList};
+use crate::hex::hex_id;
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     cluster_ids(facts, findings);

@@ -1,8 +1,7 @@
 //! Room in the database.
 
-use super::versions::Version;
 use crate::diagnose::report::Finding;
-use crate::facts::{EndpointFacts, Facts};
+use crate::facts::{EndpointFacts, Facts, Version};
 
 /// etcd's quota where no `--quota-backend-bytes` is given.
 const DEFAULT_QUOTA: i64 = 2 * 1024 * 1024 * 1024;

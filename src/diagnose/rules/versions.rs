@@ -3,24 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnose::report::{Finding, Severity};
-use crate::facts::Facts;
-
-/// A server's version; what follows a `-` or `+` is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version {
-    pub(super) major: u32,
-    pub(super) minor: u32,
-    pub(super) patch: u32,
-}
-
-impl Version {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = text.split(['-', '+']).next()?;
-        let mut numbers = text.split('.').map(|number| number.parse::<u32>().ok());
-        let version = Self { major: numbers.next()??, minor: numbers.next()??, patch: numbers.next()?? };
-        numbers.next().is_none().then_some(version)
-    }
-}
+use crate::facts::{Facts, Version};
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -51,10 +34,8 @@ fn mixed(members: &BTreeMap<&str, Vec<String>>, findings: &mut Vec<Finding>) {
     );
 }
 
-/// etcd 3.5.0, 3.5.1 and 3.5.2 can lose writes or let members diverge when a server is killed under load; upstream
-/// advises against them.
 fn known_to_lose_data(members: &BTreeMap<&str, Vec<String>>, findings: &mut Vec<Finding>) {
-    let affected = |text: &str| Version::parse(text).is_some_and(|v| v.major == 3 && v.minor == 5 && v.patch <= 2);
+    let affected = |text: &str| Version::parse(text).is_some_and(Version::loses_data);
     let affected: Vec<String> = members
         .iter()
         .filter(|(version, _)| affected(version))

@@ -1,0 +1,71 @@
+//! Whom to ask for the snapshot.
+//!
+//! All endpoints are probed side by side and considered in the order given: the first that is healthy is used. A
+//! cluster without a quorum has no healthy endpoint and needs a backup more than any other, so those that at least
+//! answer come after all the healthy ones, with a warning.
+
+use std::collections::VecDeque;
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesOrdered, StreamExt};
+
+use crate::client::{Connection, Connector, EndpointUrl, Failure};
+use crate::facts::MemberStatus;
+
+/// An endpoint that may be asked.
+pub(super) struct Candidate {
+    pub(super) connection: Connection,
+    /// Absent where this user may not see it.
+    pub(super) status: Option<MemberStatus>,
+    /// Why it is not healthy.
+    pub(super) doubt: Option<Failure>,
+}
+
+/// Endpoints in the order in which to try them.
+pub(super) struct Candidates<'a> {
+    probes: FuturesOrdered<BoxFuture<'a, (EndpointUrl, Result<Candidate, Failure>)>>,
+    doubtful: VecDeque<Candidate>,
+    /// Those that came before and can't be used, or were tried in vain.
+    pub(super) skipped: Vec<(String, Failure)>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(super) fn new(connector: &'a Connector) -> Self {
+        let probes = connector.endpoints().iter().map(|endpoint| probe(connector, endpoint.clone()).boxed());
+        Self { probes: probes.collect(), doubtful: VecDeque::new(), skipped: Vec::new() }
+    }
+
+    /// The next one to try.
+    pub(super) async fn next(&mut self) -> Option<Candidate> {
+        while let Some((endpoint, outcome)) = self.probes.next().await {
+            match outcome {
+                Ok(Candidate { connection, status, doubt: Some(doubt) }) => {
+                    self.skipped.push((endpoint.to_string(), doubt.clone()));
+                    self.doubtful.push_back(Candidate { connection, status, doubt: Some(doubt) });
+                }
+                Ok(healthy) => return Some(healthy),
+                Err(failure) => self.skipped.push((endpoint.to_string(), failure)),
+            }
+        }
+        let candidate = self.doubtful.pop_front()?;
+        // It is tried after all; if in vain, it is put back with another reason.
+        let endpoint = candidate.connection.endpoint().to_string();
+        self.skipped.retain(|(skipped, _)| *skipped != endpoint);
+        Some(candidate)
+    }
+}
+
+async fn probe(connector: &Connector, endpoint: EndpointUrl) -> (EndpointUrl, Result<Candidate, Failure>) {
+    let connection = match Box::pin(connector.connect(&endpoint)).await {
+        Ok(connection) => connection,
+        Err(failure) => return (endpoint, Err(failure)),
+    };
+    let (status, (_, doubt)) = tokio::join!(connection.status(), connection.read(true));
+    let outcome = match (status, doubt) {
+        (status, None) => Ok(Candidate { connection, status: status.ok(), doubt: None }),
+        (_, Some(denied)) if denied.is_denied() => Err(denied),
+        (Ok(status), doubt) => Ok(Candidate { connection, status: Some(status), doubt }),
+        (Err(failure), _) => Err(failure),
+    };
+    (endpoint, outcome)
+}

@@ -1,0 +1,238 @@
+//! The verb itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::choose::{Candidate, Candidates};
+use super::clock::{rfc3339, unix_seconds};
+use super::report::{BackupOptions, BackupReport, Skipped};
+use super::watch::{Counter, is_stop, watched};
+use super::writer::{Desk, Ending, Job, Piece, compression};
+use crate::archive::{FORMAT_VERSION, Manifest, ManifestMember};
+use crate::client::{Chunk, Connector, Failure, FailureKind, SnapshotStream, Unopened, nobody};
+use crate::durable::NewFile;
+use crate::error::{Error, Result};
+use crate::facts::{Member, MemberStatus, Version, hex_id};
+use crate::progress::Progress;
+
+/// Bytes between two reports, beside those of the timer.
+const REPORT_STEP: u64 = 1 << 20;
+
+/// Streams a snapshot of the cluster into an archive at `path`.
+///
+/// The first endpoint that answers healthy is used; where none is, the first that answers at all, with a warning in
+/// the report. Once bytes have come, a failure is final: no other endpoint is asked in its place.
+///
+/// Dropping the future stops the backup. So does `progress`, which is asked at least every 100 ms.
+///
+/// # Errors
+/// `ArchiveExists` and `Io` for the destination; `InvalidArgument` for what was given; `Unavailable` and `Denied` when
+/// no endpoint could be used; `Stalled` and `BrokenStream` when the snapshot did not come whole; `Interrupted`. After
+/// any of them there is no archive.
+pub async fn backup(path: &Path, options: &BackupOptions, progress: Arc<dyn Progress>) -> Result<BackupReport> {
+    let started = Instant::now();
+    if options.stall_timeout.is_zero() {
+        return Err(Error::invalid("--stall-timeout must be greater than 0"));
+    }
+    let connector = Connector::new(&options.access)?;
+    // First of all: a destination that can't be used is told before anybody is asked.
+    let file = NewFile::create(path)?;
+    let counter = Arc::new(Counter::default());
+    let desk = Desk::new(Arc::clone(&counter));
+    let _stop_when_dropped = StopWhenDropped(desk.clone());
+    let run =
+        Run { path, options, connector: &connector, progress: &*progress, counter: &counter, desk: &desk, started };
+    match Box::pin(watched(&*progress, &counter, run.run(file))).await {
+        // Whoever stopped it came too late: the archive is whole and has its name.
+        Err(error) if is_stop(&error) => desk.abandon().await.ok_or(error),
+        Err(error) => {
+            desk.abandon().await;
+            Err(error)
+        }
+        done => done,
+    }
+}
+
+/// Tells the thread when the future is dropped, finished or not: nobody waits for the archive any more.
+struct StopWhenDropped(Desk);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+struct Run<'a> {
+    path: &'a Path,
+    options: &'a BackupOptions,
+    connector: &'a Connector,
+    progress: &'a dyn Progress,
+    counter: &'a Counter,
+    desk: &'a Desk,
+    started: Instant,
+}
+
+impl Run<'_> {
+    async fn run(&self, file: NewFile) -> Result<BackupReport> {
+        let mut candidates = Candidates::new(self.connector);
+        let mut only_error = None;
+        while let Some(candidate) = candidates.next().await {
+            let described = self.describe(&candidate).await;
+            let endpoint = candidate.connection.endpoint();
+            match SnapshotStream::open(&candidate.connection, self.options.stall_timeout).await {
+                Ok(stream) => {
+                    let skipped = candidates.skipped.into_iter().map(skipped).collect();
+                    return self.receive(file, stream, described, skipped).await;
+                }
+                // The same everywhere in the cluster.
+                Err(Unopened::Failed(failure)) if failure.is_denied() => return Err(failure.into_error(endpoint)),
+                Err(Unopened::Failed(failure)) => candidates.skipped.push((endpoint.to_string(), failure)),
+                Err(Unopened::Broken(error)) => {
+                    let failure = Failure { kind: FailureKind::Answered, message: error.to_string() };
+                    candidates.skipped.push((endpoint.to_string(), failure));
+                    only_error = Some(error);
+                }
+            }
+        }
+        match only_error {
+            // With one endpoint its own error says more than a list of one.
+            Some(error) if candidates.skipped.len() == 1 => Err(error),
+            _ => Err(nobody(&candidates.skipped)),
+        }
+    }
+
+    /// Collects what the manifest says of the cluster, before the stream is opened: the snapshot holds at least this.
+    async fn describe(&self, candidate: &Candidate) -> Described {
+        let list = candidate.connection.member_list().await;
+        let mut warnings = Vec::new();
+        if let Some(doubt) = &candidate.doubt {
+            warnings.push(format!(
+                "no endpoint is healthy; the snapshot holds what this member has, and may lack the newest writes: {doubt}"
+            ));
+        }
+        let status = candidate.status.clone().unwrap_or_else(|| {
+            warnings.push(
+                "the member's status is not known to this user: version, revision and raft index are missing \
+                           in the manifest"
+                    .to_owned(),
+            );
+            let header = list.as_ref().map(|list| list.header.clone()).unwrap_or_default();
+            MemberStatus {
+                cluster_id: header.cluster_id,
+                member_id: header.member_id,
+                raft_term: header.raft_term,
+                ..MemberStatus::default()
+            }
+        });
+        warnings.extend(status.errors.iter().map(|error| format!("the member reports: {}", error.trim())));
+        if Version::parse(&status.version).is_some_and(Version::loses_data) {
+            warnings.push(format!(
+                "etcd {} can lose data when a server is killed; compare the members (dcos-etcdctl diagnostic), upgrade",
+                status.version
+            ));
+        }
+        let members = match list {
+            Ok(list) => list.members,
+            Err(failure) => {
+                warnings.push(format!("the members are missing in the manifest: {failure}"));
+                Vec::new()
+            }
+        };
+        Described { endpoint: candidate.connection.endpoint().to_string(), status, members, warnings }
+    }
+
+    async fn receive(
+        &self,
+        file: NewFile,
+        mut stream: SnapshotStream,
+        described: Described,
+        skipped: Vec<Skipped>,
+    ) -> Result<BackupReport> {
+        let now = unix_seconds();
+        self.counter.announce(stream.total_len());
+        let sender = self.desk.start(Job {
+            file,
+            path: self.path.to_owned(),
+            compression: compression(self.path, self.options.compression),
+            endpoint: described.endpoint.clone(),
+            database_len: stream.database_len(),
+            mtime: now,
+        });
+        if self.pump(&mut stream, &sender).await? {
+            let warnings = described.warnings.clone();
+            let manifest = described.manifest(&stream, now);
+            let ending = Ending { manifest, skipped, warnings, started: self.started };
+            // A thread that has failed takes nothing any more; its own error follows.
+            let _ = sender.send(Piece::Finish(Box::new(ending))).await;
+        }
+        drop(sender);
+        self.desk.outcome().await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// Hands the stream to the thread; `false` when that has ended before it.
+    async fn pump(&self, stream: &mut SnapshotStream, sender: &mpsc::Sender<Piece>) -> Result<bool> {
+        let mut reported = 0;
+        while let Some(chunk) = stream.next().await? {
+            let piece = match chunk {
+                Chunk::Database(bytes) => Piece::Database(bytes),
+                Chunk::Hash(hash) => Piece::Hash(hash),
+            };
+            if sender.send(piece).await.is_err() {
+                return Ok(false);
+            }
+            self.counter.received(stream.received());
+            if stream.received() - reported >= REPORT_STEP || stream.received() == stream.total_len() {
+                reported = stream.received();
+                self.counter.report(self.progress)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What is told of the cluster in the manifest.
+struct Described {
+    endpoint: String,
+    status: MemberStatus,
+    members: Vec<Member>,
+    warnings: Vec<String>,
+}
+
+impl Described {
+    fn manifest(self, stream: &SnapshotStream, now: u64) -> Manifest {
+        let storage_version = if stream.version().is_empty() { &self.status.storage_version } else { stream.version() };
+        Manifest {
+            format_version: FORMAT_VERSION,
+            created_at: rfc3339(now),
+            tool: concat!("dcos-etcd ", env!("CARGO_PKG_VERSION")).to_owned(),
+            endpoint: self.endpoint,
+            cluster_id: hex_id(self.status.cluster_id),
+            member_id: hex_id(self.status.member_id),
+            etcd_version: self.status.version,
+            storage_version: storage_version.to_owned(),
+            revision: self.status.revision,
+            raft_term: self.status.raft_term,
+            raft_index: self.status.raft_index,
+            members: self.members.into_iter().map(manifest_member).collect(),
+            size: stream.database_len(),
+            sha256: String::new(),
+        }
+    }
+}
+
+fn manifest_member(member: Member) -> ManifestMember {
+    ManifestMember {
+        id: hex_id(member.id),
+        name: member.name,
+        peer_urls: member.peer_urls,
+        client_urls: member.client_urls,
+        is_learner: member.is_learner,
+    }
+}
+
+fn skipped((endpoint, failure): (String, Failure)) -> Skipped {
+    Skipped { endpoint, reason: failure.message }
+}
