@@ -10,17 +10,6 @@ CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
 # Options for pytest, as in `make py-test ARGS='-k matrix -x'`.
 ARGS ?=
 
-# The extra `dev` alone: installing it with the package would build the package with it.
-define DEV_REQUIREMENTS
-try:
-    import tomllib
-except ImportError:
-    from pip._vendor import tomli as tomllib
-with open("pyproject.toml", "rb") as file:
-    print(*tomllib.load(file)["project"]["optional-dependencies"]["dev"], sep="\n")
-endef
-export DEV_REQUIREMENTS
-
 # protoc, which etcd-client's build script calls, comes in a wheel.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -35,8 +24,8 @@ setup: $(TOOLS) ## Make .venv with every tool of development
 $(TOOLS): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("$(PYTHON) is older than 3.10: say which to use with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c "$$DEV_REQUIREMENTS" >$(VENV)/dev-requirements.txt
-	$(BIN)/python -m pip install --quiet --requirement $(VENV)/dev-requirements.txt
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
 build: $(MODULE) ## Build the extension module into .venv, with the package in place
