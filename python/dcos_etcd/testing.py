@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from dcos_etcd.models import Tls
     from typing_extensions import Self
+
+    from dcos_etcd.models import Tls
 
     StrPath = str | os.PathLike[str]
 
