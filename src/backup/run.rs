@@ -15,7 +15,8 @@ use crate::archive::{FORMAT_VERSION, Manifest, ManifestMember};
 use crate::client::{Chunk, Connector, Failure, FailureKind, SnapshotStream, Unopened, nobody};
 use crate::durable::NewFile;
 use crate::error::{Error, Result};
-use crate::facts::{Member, MemberStatus, Version, hex_id};
+use crate::facts::{Member, MemberStatus, Version};
+use crate::hex::hex_id;
 use crate::progress::Progress;
 
 /// Bytes between two reports, beside those of the timer.
