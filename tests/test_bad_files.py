@@ -133,9 +133,11 @@ class TestHostileArchives:
     """Entries that a careless `extractall` would fall for."""
 
     def test_no_snapshot_in_it(self, tmp_path: Path) -> None:
-        error = refused(archive(tmp_path / "a.tar.gz", entry("manifest.json", b"{}")), tmp_path)
+        empty = refused(archive(tmp_path / "empty.tar.gz"), tmp_path)
+        other = refused(archive(tmp_path / "other.tar.gz", entry("notes.txt", b"hello")), tmp_path)
 
-        assert "etcd_snapshot.db" in str(error)
+        assert "empty tar archive" in str(empty)
+        assert "etcd_snapshot.db" in str(other)
 
     def test_two_snapshots_in_it(self, tmp_path: Path, saved: Path) -> None:
         snapshot = entry("etcd_snapshot.db", saved.read_bytes())
