@@ -31,7 +31,7 @@ $(TOOLS): pyproject.toml
 build: $(MODULE) ## Build the extension module into .venv, with the package in place
 
 $(MODULE): $(TOOLS) $(CRATE)
-	$(BIN)/maturin develop --release --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
 	@touch $@
 
 demo: $(MODULE) ## Back up, destroy and restore a real 3-member etcd on loopback, step by step

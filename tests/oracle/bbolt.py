@@ -1,6 +1,6 @@
 """A reader of bbolt files in plain Python, written from the format and not from the Rust core.
 
-Small and slow; it reads every page that can be reached, and an assertion fails on anything that is not as bbolt writes it.
+Small and slow; it reads every page that can be reached, and asserts that each is as bbolt writes it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,13 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typing_extensions import Self
 
 Buckets = dict[bytes, dict[bytes, bytes]]
 
@@ -50,7 +56,7 @@ class Database:
         self.meta = max(metas, key=lambda meta: meta.txid)
         assert self.meta.high_water_mark * self.meta.page_size <= len(self.data), f"{path} is too short"
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,7 +124,7 @@ class Database:
 
 
 def ascending(entries: list[tuple[bytes, bytes, int]]) -> list[tuple[bytes, bytes, int]]:
-    assert all(a[0] < b[0] for a, b in zip(entries, entries[1:], strict=False)), "keys out of order"
+    assert all(a[0] < b[0] for a, b in pairwise(entries)), "keys out of order"
     return entries
 
 

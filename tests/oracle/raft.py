@@ -1,12 +1,14 @@
-"""A reader of etcd's write-ahead log and .snap files in plain Python, written from the formats and not from the Rust core."""
+"""A reader of etcd's WAL and .snap files in plain Python, written from the formats and not from the Rust core."""
 
 from __future__ import annotations
 
 import json
 import struct
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 METADATA, ENTRY, STATE, CRC, SNAPSHOT = range(1, 6)
 
@@ -155,5 +157,5 @@ def without_creation_order(store: dict[str, Any]) -> dict[str, Any]:
     events = [event for event in queue["Events"] if event]
     for event in events:
         event["node"]["createdIndex"] = event["node"]["modifiedIndex"] = 0
-    queue["Events"] = sorted(events, key=lambda event: str(event["node"]["key"])) + [len(queue["Events"])]
+    queue["Events"] = [*sorted(events, key=lambda event: str(event["node"]["key"])), len(queue["Events"])]
     return dict(store)

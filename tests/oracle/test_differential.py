@@ -13,13 +13,13 @@ import pytest
 
 import dcos_etcd
 from conftest import LINES, release
-from dcos_etcd.testing import EtcdBinaries
 from oracle import bbolt, raft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dcos_etcd.testing import EtcdBinaries
     from scenario import Source
 
 UTILITY_LINES = LINES[1:]
@@ -43,7 +43,7 @@ def test_a_restored_member_is_what_etcdutl_restores(
     origin: str,
     utility: str,
     size: int,
-    bumped: bool,
+    bumped: bool,  # noqa: FBT001 - a parameter
     source: Callable[[str], Source],
     scratch: Path,
 ) -> None:
