@@ -6,7 +6,7 @@ import gzip
 import io
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from dcos_etcd.testing import Cluster
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PLAN = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
+PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def saved(member: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def entry(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "") -> tuple[tarfile.TarInfo, bytes]:
+def entry(
+    name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.size = len(content)
     info.type = kind
@@ -109,7 +111,12 @@ class TestNoSnapshot:
 
     @pytest.mark.parametrize(
         ("content", "word"),
-        [(b"", "empty"), (b"not a snapshot at all\n" * 50, ""), (b"PK\x03\x04" + b"\0" * 600, "zip"), (b"\x1f\x8b", "")],
+        [
+            (b"", "empty"),
+            (b"not a snapshot at all\n" * 50, ""),
+            (b"PK\x03\x04" + b"\0" * 600, "zip"),
+            (b"\x1f\x8b", ""),
+        ],
         ids=["empty", "text", "zip", "half a gzip header"],
     )
     def test_something_else(self, tmp_path: Path, content: bytes, word: str) -> None:
@@ -157,7 +164,17 @@ class TestHostileArchives:
             entry("etcd_snapshot.db", kind=tarfile.FIFOTYPE),
             entry("etcd_snapshot.db", kind=tarfile.DIRTYPE),
         ],
-        ids=["..", "absolute", "hidden ..", "symlink", "hard link", "character device", "block device", "fifo", "directory"],
+        ids=[
+            "..",
+            "absolute",
+            "hidden ..",
+            "symlink",
+            "hard link",
+            "character device",
+            "block device",
+            "fifo",
+            "directory",
+        ],
     )
     @pytest.mark.parametrize("alone", [True, False], ids=["alone", "behind a sound one"])
     def test_an_entry_that_climbs_out_or_is_no_file(
@@ -167,7 +184,7 @@ class TestHostileArchives:
 
         refused(archive(tmp_path / "a.tar.gz", *good, bad), tmp_path)
 
-    def test_a_manifest_of_other_bytes(self, tmp_path: Path, member: Cluster, saved: Path) -> None:
+    def test_a_manifest_of_other_bytes(self, tmp_path: Path, member: Cluster) -> None:
         """The manifest's own hash and size must be those of the database beside it."""
         ours = tmp_path / "ours.tar.gz"
         dcos_etcd.backup(ours, **member.access)
@@ -263,9 +280,9 @@ class TestRestoreRefuses:
         ],
         ids=["name", "advertised", "duplicate", "no scheme", "path", "scheme"],
     )
-    def test_a_plan(self, tmp_path: Path, saved: Path, plan: dict[str, str], words: str) -> None:
+    def test_a_plan(self, tmp_path: Path, saved: Path, plan: dict[str, Any], words: str) -> None:
         with pytest.raises(dcos_etcd.BootstrapError, match=words):
-            dcos_etcd.restore(saved, data_dir=tmp_path / "data", **plan)  # type: ignore[arg-type]
+            dcos_etcd.restore(saved, data_dir=tmp_path / "data", **plan)
         assert [] == list(tmp_path.iterdir())
 
     def test_a_destination_that_holds_something(self, tmp_path: Path, saved: Path) -> None:

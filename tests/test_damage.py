@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,7 +50,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
 
 def judged(path: Path, data_dir: Path) -> dcos_etcd.VerifyReport | None:
     """What `verify` says, after `restore` said the same; `None` for a refusal by both."""
-    plan = {"data_dir": data_dir, "name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
+    plan: dict[str, Any] = {"data_dir": data_dir, "name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
     try:
         report = dcos_etcd.verify(path)
     except dcos_etcd.SnapshotError:

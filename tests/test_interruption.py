@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,10 +17,15 @@ from dcos_etcd.testing import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KILLS = 25
-PLAN = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
-PLAN_FLAGS = ["--name=m", "--initial-cluster=m=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380"]
+PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
+PLAN_FLAGS = [
+    "--name=m",
+    "--initial-cluster=m=http://127.0.0.1:2380",
+    "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+]
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +75,7 @@ def test_a_killed_backup_leaves_no_archive_and_the_next_run_clears_up(member: Cl
     for number in range(KILLS):
         status = ended(command("backup", target, endpoints), signal.SIGKILL, lasts * number / KILLS)
 
-        if status == 0:
-            dcos_etcd.verify(target)
-            target.unlink()
-        elif target.exists():
+        if status == 0 or target.exists():
             dcos_etcd.verify(target)
             target.unlink()
 
@@ -124,11 +125,12 @@ def wipe(directory: Path) -> None:
 @pytest.mark.parametrize("verb", ["backup", "restore", "verify"])
 def test_ctrl_c_stops_at_once_and_clears_up(member: Cluster, archive: Path, tmp_path: Path, verb: str) -> None:
     """Exit status 130, and nothing left; or all of it, when the signal came as it was put in place."""
-    arguments = {
+    commands: dict[str, list[str | Path]] = {
         "backup": ["backup", tmp_path / "etcd.tar.gz", f"--endpoints={member.endpoints[0]}"],
         "restore": ["restore", archive, f"--data-dir={tmp_path / 'm.etcd'}", *PLAN_FLAGS],
         "verify": ["verify", archive],
-    }[verb]
+    }
+    arguments = commands[verb]
     seen = set()
     for number in range(8):
         status = ended(command(*arguments), signal.SIGINT, 0.1 + number * 0.05)
@@ -168,7 +170,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small tmpfs needs root")
     mount = tmp_path / "small"
     mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True, check=False
+    )
     if made.returncode != 0:
         pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.decode().strip()}")
     yield mount

@@ -559,7 +559,9 @@ class Cluster:
 
     def remove_member(self, member: Member) -> None:
         """Remove a member from the running cluster and stop it; its data directory stays."""
-        self.etcdctl("member", "remove", f"{member.id:x}")
+        # Asked for its own removal, a member may stop before it has answered.
+        others = [other.client_url for other in self.members if other is not member and other.running]
+        self.etcdctl("member", "remove", f"{member.id:x}", endpoints=others)
         self.members.remove(member)
         member.kill()
         for port in member._ports:

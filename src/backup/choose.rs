@@ -63,7 +63,8 @@ async fn probe(connector: &Connector, endpoint: EndpointUrl) -> (EndpointUrl, Re
     let (status, (_, doubt)) = tokio::join!(connection.status(), connection.read(true));
     let outcome = match (status, doubt) {
         (status, None) => Ok(Candidate { connection, status: status.ok(), doubt: None }),
-        (_, Some(denied)) if denied.is_denied() => Err(denied),
+        // Without a leader there is no token; the read is refused for that, and a client certificate may still do.
+        (_, Some(denied)) if denied.is_denied() && connection.without_token().is_none() => Err(denied),
         (Ok(status), doubt) => Ok(Candidate { connection, status: Some(status), doubt }),
         (Err(failure), _) => Err(failure),
     };
