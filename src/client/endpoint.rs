@@ -57,11 +57,6 @@ impl EndpointUrl {
         self.tls
     }
 
-    /// Host name or address, without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
     /// Scheme, host and port: equal for endpoints that are written differently and mean the same.
     pub fn uri(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
