@@ -68,13 +68,6 @@ pub fn conf_state_json(voters: &[u64]) -> String {
     format!(r#"{{"voters":[{}],"auto_leave":false}}"#, ids.join(","))
 }
 
-/// Reads `3.6.0` as (3, 6).
-#[must_use]
-pub fn storage_version_of(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
-    Some((parts.next()??, parts.next()??))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
