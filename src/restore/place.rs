@@ -47,17 +47,15 @@ impl Place {
     /// Makes the empty directories `member`, `member/snap` and that of the WAL, all 0700.
     pub(super) fn create(options: &RestoreOptions) -> Result<Self> {
         let data = StagedDir::create(&options.data_dir, DATA_DIR)?;
-        let wal = match &options.wal_dir {
-            None => Wal::Inside(data.path().join("member").join("wal")),
-            Some(wal_dir) => match options.wal_in_data_dir() {
-                Some(inside) => Wal::Inside(data.path().join(inside)),
-                None => {
-                    if is_unfinished(wal_dir) {
-                        clear(wal_dir)?;
-                    }
-                    Wal::Apart { staged: StagedDir::create(wal_dir, WAL_DIR)?, destination: wal_dir.clone() }
+        let wal = match (&options.wal_dir, options.wal_in_data_dir()) {
+            (None, _) => Wal::Inside(data.path().join("member").join("wal")),
+            (Some(_), Some(inside)) => Wal::Inside(data.path().join(inside)),
+            (Some(wal_dir), None) => {
+                if is_unfinished(wal_dir) {
+                    clear(wal_dir)?;
                 }
-            },
+                Wal::Apart { staged: StagedDir::create(wal_dir, WAL_DIR)?, destination: wal_dir.clone() }
+            }
         };
         let place = Self { data, wal };
         make_dir(&place.snap_dir())?;
