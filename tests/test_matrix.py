@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CATCH_UP_TIMEOUT = 30.0
 
+BUMP = 1_000_000
+
 
 @pytest.mark.parametrize("target", LINES)
 @pytest.mark.parametrize("origin", LINES)
@@ -62,6 +64,29 @@ def test_a_snapshot_of_one_line_comes_up_as_a_new_cluster_on_another(
         assert lists_exactly(cluster, ids)
         assert_catches_up(cluster, fourth.client_url)
         assert_equal_hashes(cluster, snapshot)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_bumped_revision_is_the_new_clusters_and_what_was_before_is_compacted(
+    line: str, source: Callable[[str], Source], scratch: Path
+) -> None:
+    snapshot = source(line)
+    cluster = Cluster(3, binaries=release(line), auth=ROOT, names="new", directory=scratch / "cluster")
+    for member in cluster.members:
+        report = dcos_etcd.restore(
+            snapshot.archive, **member.restore_arguments, bump_revision=BUMP, mark_compacted=True
+        )
+        assert report.bumped_revision == snapshot.state.revision + BUMP
+    with cluster:
+        found = capture(cluster)
+        assert found.revision == snapshot.state.revision + BUMP
+        assert found.keys == snapshot.state.keys
+        with pytest.raises(CommandFailedError, match="required revision has been compacted"):
+            cluster.etcdctl("get", "first", f"--rev={snapshot.state.revision}")
+        cluster.etcdctl("alarm", "disarm")
+        assert writable(cluster)
+        probe = cluster.etcdctl_json("get", "probe")["kvs"][0]
+        assert probe["mod_revision"] == snapshot.state.revision + BUMP + 1
 
 
 def restore(snapshot: Source, cluster: Cluster) -> set[int]:

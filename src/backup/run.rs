@@ -89,7 +89,7 @@ impl Run<'_> {
                     return self.receive(file, stream, described, skipped).await;
                 }
                 // The same everywhere in the cluster.
-                Err(Unopened::Failed(failure)) if failure.is_denied() => return Err(failure.into_error(endpoint)),
+                Err(Unopened::Failed(failure)) if failure.is_denied() => return Err(refused(&candidate, failure)),
                 Err(Unopened::Failed(failure)) => candidates.skipped.push((endpoint.to_string(), failure)),
                 Err(Unopened::Broken(error)) => {
                     let failure = Failure { kind: FailureKind::Answered, message: error.to_string() };
@@ -232,6 +232,16 @@ fn manifest_member(member: Member) -> ManifestMember {
         client_urls: member.client_urls,
         is_learner: member.is_learner,
     }
+}
+
+fn refused(candidate: &Candidate, mut failure: Failure) -> Error {
+    if let Some(reason) = candidate.connection.without_token() {
+        failure.message = format!(
+            "{reason}, and without a token the snapshot is refused; a client certificate (--cert, --key) whose common \
+             name is a user with the role root needs no leader"
+        );
+    }
+    failure.into_error(candidate.connection.endpoint())
 }
 
 fn skipped((endpoint, failure): (String, Failure)) -> Skipped {

@@ -1,0 +1,151 @@
+//! Which of several endpoints is used, and what dead ones cost.
+
+use std::time::{Duration, Instant};
+
+use dcos_etcd::Error;
+use dcos_etcd::client::{Access, member_list};
+use dcos_etcd::diagnose::{DiagnoseOptions, diagnose};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+
+use crate::fake_etcd::{Script, Step, serve};
+use crate::support::{Destination, back_up, run};
+
+const NO_LEADER: (u32, &str) = (14, "etcdserver: no leader");
+
+fn stream() -> Vec<Step> {
+    let database = vec![5; 8192];
+    let hash = Sha256::digest(&database).to_vec();
+    vec![Step::Send { blob: database, remaining: 0 }, Step::Send { blob: hash, remaining: 0 }]
+}
+
+/// A port at which nobody listens.
+async fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A server that accepts connections and never says a word.
+async fn silent_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            connections.push(socket);
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn first_healthy_endpoint_in_the_order_given_is_used() {
+    run(async {
+        let dead = closed_port().await;
+        let leaderless = serve(Script { read: NO_LEADER, snapshot: stream() }).await;
+        let first = serve(Script::healthy(stream())).await;
+        let second = serve(Script::healthy(stream())).await;
+        let report = back_up(&Destination::new(), &[&dead, &leaderless, &first, &second]).await.unwrap();
+
+        assert_eq!(report.endpoint, first);
+        let skipped: Vec<(&str, &str)> =
+            report.skipped.iter().map(|skipped| (skipped.endpoint.as_str(), skipped.reason.as_str())).collect();
+        assert_eq!(skipped[1], (leaderless.as_str(), "etcdserver: no leader"));
+        assert_eq!(skipped[0].0, dead);
+        assert!(skipped[0].1.contains("refused"), "{skipped:?}");
+        assert_eq!(report.warnings, [""; 0]);
+    });
+}
+
+#[test]
+fn cluster_without_a_leader_is_backed_up_with_a_warning() {
+    run(async {
+        let dead = closed_port().await;
+        let leaderless = serve(Script { read: NO_LEADER, snapshot: stream() }).await;
+        let report = back_up(&Destination::new(), &[&dead, &leaderless]).await.unwrap();
+
+        assert_eq!(report.endpoint, leaderless);
+        assert_eq!(report.skipped.len(), 1);
+        assert!(report.warnings[0].contains("no endpoint is healthy"), "{:?}", report.warnings);
+    });
+}
+
+#[test]
+fn healthy_endpoint_that_can_not_begin_a_stream_is_passed_over() {
+    run(async {
+        let full = serve(Script::healthy(vec![Step::Fail(8, "etcdserver: too many requests")])).await;
+        let silent = serve(Script::healthy(vec![Step::Silence])).await;
+        let good = serve(Script::healthy(stream())).await;
+        let report = back_up(&Destination::new(), &[&full, &silent, &good]).await.unwrap();
+
+        assert_eq!(report.endpoint, good);
+        assert_eq!(report.skipped[0].reason, "etcdserver: too many requests");
+        assert!(report.skipped[1].reason.contains("no progress"), "{:?}", report.skipped);
+    });
+}
+
+#[test]
+fn stream_that_breaks_after_bytes_came_is_not_begun_anew_elsewhere() {
+    run(async {
+        let mut steps = stream();
+        steps.pop();
+        steps.push(Step::Fail(14, "gone"));
+        let breaks = serve(Script::healthy(steps)).await;
+        let good = serve(Script::healthy(stream())).await;
+        let destination = Destination::new();
+        let error = back_up(&destination, &[&breaks, &good]).await.unwrap_err();
+
+        assert!(matches!(&error, Error::BrokenStream { endpoint, .. } if *endpoint == breaks), "{error}");
+        assert_eq!(destination.names(), [""; 0]);
+    });
+}
+
+#[test]
+fn missing_role_is_told_whatever_the_version_calls_it() {
+    for (code, message) in [(2, "auth: permission denied"), (7, "etcdserver: permission denied")] {
+        run(async {
+            let endpoint = serve(Script::healthy(vec![Step::Fail(code, message)])).await;
+            let destination = Destination::new();
+            let error = back_up(&destination, &[&endpoint]).await.unwrap_err();
+
+            assert!(matches!(&error, Error::Denied { message, .. } if message.contains("role root")), "{error}");
+            assert_eq!(destination.names(), [""; 0]);
+        });
+    }
+}
+
+#[test]
+fn dead_endpoints_are_all_named() {
+    run(async {
+        let (one, other) = (closed_port().await, closed_port().await);
+        let destination = Destination::new();
+        let error = back_up(&destination, &[&one, &other]).await.unwrap_err();
+
+        assert!(matches!(&error, Error::Unavailable { tried } if tried.len() == 2), "{error}");
+        assert_eq!(destination.names(), [""; 0]);
+    });
+}
+
+#[test]
+fn silent_endpoints_cost_their_timeout_once() {
+    run(async {
+        let (plain, tls) = (silent_server().await, format!("https://{}", silent_server().await));
+        let mut access = Access::new(vec![plain.clone(), tls]);
+        access.dial_timeout = Duration::from_secs(1);
+        access.command_timeout = Duration::from_millis(1500);
+        let started = Instant::now();
+        let diagnosis = diagnose(&DiagnoseOptions { access: access.clone(), expect: Vec::new() }).await.unwrap();
+        assert!(started.elapsed() < Duration::from_millis(2800), "{:?}", started.elapsed());
+        assert!(!diagnosis.healthy);
+        assert_eq!(diagnosis.header, None);
+        assert!(diagnosis.findings.iter().any(|finding| finding.id == "cluster-unreachable"));
+
+        access.user = Some(("root".to_owned(), "secret".to_owned()));
+        access.endpoints = vec![plain];
+        let started = Instant::now();
+        let error = member_list(&access).await.unwrap_err();
+        assert!(started.elapsed() < Duration::from_millis(2800), "{:?}", started.elapsed());
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        assert!(!error.to_string().contains("secret"));
+    });
+}
