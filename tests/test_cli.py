@@ -420,6 +420,18 @@ def test_verify_of_a_sound_snapshot_exits_0(verify: Verb, capsys: pytest.Capture
     assert capsys.readouterr().out.endswith("sound\n")
 
 
+def test_no_text_from_elsewhere_steers_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defects = [exceptions.Defect(code="tar-entry", message="entry \x1b[2J\x9b1m of the tar")]
+    install(monkeypatch, "verify", exceptions.CorruptSnapshotError("x", path="x\x1b]0;title\x07", defects=defects))
+
+    assert cli.main(["verify", "x"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "tar-entry: entry \\x1b[2J\\x9b1m of the tar\n"
+    assert err == "dcos-etcdctl: error: x\\x1b]0;title\\x07 is damaged: 1 defect found\n"
+
+
 def test_verify_lists_every_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     defects = [exceptions.Defect(code="page-order", message=f"page {page} wrong", page=page) for page in range(300)]
     install(monkeypatch, "verify", exceptions.CorruptSnapshotError("x is damaged", path="x", defects=defects))
