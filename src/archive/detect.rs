@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_tar_is_known_by_its_checksum_or_its_magic() {
-        let block = super::super::tar_header::render(SNAPSHOT_ENTRY, 10, 0);
+        let block = super::super::tar_header::render(SNAPSHOT_ENTRY, 10, 0).unwrap();
         assert_eq!(Ok(Kind::Tar), Kind::of(Wrapping::Plain, &block));
         let mut damaged = block;
         damaged[0] = b'x';

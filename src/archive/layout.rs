@@ -33,19 +33,13 @@ pub(super) const LARGEST_PAGE: usize = 65536;
 pub(super) const TAR_BLOCK: usize = 512;
 pub(super) const TAR_BLOCK_U64: u64 = TAR_BLOCK as u64;
 pub(super) const TAR_NAME: Range<usize> = 0..100;
-pub(super) const TAR_MODE: Range<usize> = 100..108;
-pub(super) const TAR_UID: Range<usize> = 108..116;
-pub(super) const TAR_GID: Range<usize> = 116..124;
 pub(super) const TAR_SIZE: Range<usize> = 124..136;
-pub(super) const TAR_MTIME: Range<usize> = 136..148;
 pub(super) const TAR_CHECKSUM: Range<usize> = 148..156;
 pub(super) const TAR_TYPE: usize = 156;
 pub(super) const TAR_MAGIC: Range<usize> = 257..265;
 pub(super) const TAR_PREFIX: Range<usize> = 345..500;
 /// Magic and version of POSIX; only with it the prefix field is part of the name.
 pub(super) const USTAR: &[u8; 8] = b"ustar\x0000";
-/// Magic of GNU tar, to whose format base-256 numbers belong.
-pub(super) const GNU: &[u8; 8] = b"ustar  \0";
 
 /// First bytes of a gzip member.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];

@@ -33,7 +33,7 @@ impl<W: Write> ArchiveWriter<W> {
         snapshot_len: u64,
         mtime: u64,
     ) -> io::Result<Self> {
-        encoder.write(&tar_header::render(SNAPSHOT_ENTRY, snapshot_len, mtime))?;
+        encoder.write(&tar_header::render(SNAPSHOT_ENTRY, snapshot_len, mtime)?)?;
         Ok(Self { encoder, compression, missing: snapshot_len, snapshot_len, mtime })
     }
 
@@ -66,7 +66,7 @@ impl<W: Write> ArchiveWriter<W> {
         let blocks = Blocks { size: BLOCK_LEN as u64, offsets };
         let text = manifest::render(manifest, &blocks)?;
         let len = text.len() as u64;
-        self.encoder.write(&tar_header::render(MANIFEST_ENTRY, len, self.mtime))?;
+        self.encoder.write(&tar_header::render(MANIFEST_ENTRY, len, self.mtime)?)?;
         self.encoder.write(&text)?;
         self.pad(len)?;
         self.encoder.write(&[0; 2 * TAR_BLOCK])?;

@@ -61,10 +61,12 @@ async fn probe(connector: &Connector, endpoint: EndpointUrl) -> (EndpointUrl, Re
         Err(failure) => return (endpoint, Err(failure)),
     };
     let (status, (_, doubt)) = tokio::join!(connection.status(), connection.read(true));
+    let no_token = connection.without_token().is_some();
     let outcome = match (status, doubt) {
         (status, None) => Ok(Candidate { connection, status: status.ok(), doubt: None }),
-        // Without a leader there is no token; the read is refused for that, and a client certificate may still do.
-        (_, Some(denied)) if denied.is_denied() && connection.without_token().is_none() => Err(denied),
+        // Without a leader there is no token, and all is refused for that; a client certificate may still do.
+        (status, doubt) if no_token => Ok(Candidate { connection, status: status.ok(), doubt }),
+        (_, Some(denied)) if denied.is_denied() => Err(denied),
         (Ok(status), doubt) => Ok(Candidate { connection, status: Some(status), doubt }),
         (Err(failure), _) => Err(failure),
     };

@@ -46,7 +46,7 @@ fn every_flipped_bit_is_refused_or_changes_nothing() {
 fn a_bare_tar_cut_off_at_any_byte_is_refused() {
     let mut tar = Vec::new();
     let snapshot = snapshot(1024);
-    tar.extend(tar_header::render(SNAPSHOT_ENTRY, snapshot.len() as u64, 0));
+    tar.extend(tar_header::render(SNAPSHOT_ENTRY, snapshot.len() as u64, 0).unwrap());
     tar.extend(&snapshot);
     tar.resize(tar.len().next_multiple_of(TAR_BLOCK) + 2 * TAR_BLOCK, 0);
     assert!(read(&tar).is_ok());

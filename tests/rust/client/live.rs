@@ -41,7 +41,10 @@ fn backup_of_a_live_cluster_passes_verification() {
             assert!(verified.hash_checked);
             assert_eq!((verified.status.revision, verified.status.total_key), (202, 199));
             assert_eq!(verified.sha256, report.manifest.sha256);
-            assert_eq!(verified.status.version, report.manifest.storage_version);
+            // Before its leader has written one into the database, a young 3.6 says 3.5.0, which it infers.
+            let stored = verified.status.version.as_str();
+            let told = report.manifest.storage_version.as_str();
+            assert!(told == stored || (stored.is_empty() && told == "3.5.0"), "{told} for {stored}");
         });
     });
 }
