@@ -50,7 +50,6 @@ check: $(MODULE) ## Formatting, lints, types, stubs
 	$(BIN)/python -m mypy.stubtest dcos_etcd._core
 
 rust-test: $(TOOLS) ## Rust tests; they need no Python
-	cargo test --release --no-default-features
 	cargo test --release
 
 py-test: $(MODULE) ## Python tests; ARGS goes to pytest

@@ -133,6 +133,13 @@ def test_help_loads_neither_the_core_nor_rich() -> None:
     assert result.stderr == "[]\n"
 
 
+def test_wrong_usage_points_to_the_help_of_its_command() -> None:
+    result = run("restore")
+
+    assert result.returncode == 2
+    assert "hint: 'dcos-etcdctl restore --help' lists what there is" in result.stderr
+
+
 def test_version_is_printed() -> None:
     from dcos_etcd import __version__  # noqa: PLC0415 - loads the core
 

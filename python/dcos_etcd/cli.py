@@ -313,7 +313,9 @@ def _add_command(
     path: str | None = None,
 ) -> argparse.ArgumentParser:
     usage = f"{_PROGRAM} {name} {'PATH ' if path else ''}[flags]"
-    parser: argparse.ArgumentParser = commands.add_parser(name, description=summary, usage=usage)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, prog=f"{_PROGRAM} {name}", description=summary, usage=usage
+    )
     parser.set_defaults(handler=handler)
     if path:
         parser.add_argument("path", metavar="PATH", help=path)
