@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import sample_reports
+from command_line import run
 from dcos_etcd import _flags, api, cli, exceptions
 from dcos_etcd._flags import UsageError, cluster_arguments, duration, settle_booleans
 from dcos_etcd.models import BackupReport, Diagnosis, RestoreReport, Status, Tls, VerifyReport
@@ -78,11 +79,6 @@ def diagnose(monkeypatch: pytest.MonkeyPatch) -> Verb:
 @pytest.fixture
 def verify(monkeypatch: pytest.MonkeyPatch) -> Verb:
     return install(monkeypatch, "verify", VerifyReport._from_json(sample_reports.VERIFY))
-
-
-def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dcos_etcd", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 # Help.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value out
 def to_json(document: Any) -> str:  # noqa: ANN401 - any JSON value
     """Write JSON on one line, spelled as Go spells it."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    # Surrogates stand for the bytes of a path that is no UTF-8; written as such they would be no JSON.
+    return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def status_json(status: Status) -> str:

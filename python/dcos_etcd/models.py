@@ -503,14 +503,14 @@ class EndpointFacts:
         db_size: Bytes of its database file.
         db_size_in_use: Bytes of it that hold something.
         db_size_quota: Bytes that it may grow to; etcd 3.6 and later.
-        leader: Hexadecimal id of the leader that it follows; `None` when it knows none.
+        leader: Hexadecimal id of the leader that it follows; `0` when it knows none.
         is_learner: Whether it is a learner.
         raft_term: Its raft term.
         raft_index: Its raft index.
         raft_index_later: The same a while later, where the first one lagged behind another member's.
         raft_applied_index: The raft index that it has applied.
         revision: Its revision.
-        alarms: Alarms of the cluster as this member lists them: `memberID:<hex> alarm:NOSPACE`.
+        alarms: Alarms that are raised for this member: `NOSPACE`, `CORRUPT`.
         errors: Errors that it reports itself.
         linearizable: A read that needs a quorum.
         serializable: A read that the member answers alone.

@@ -22,8 +22,7 @@ impl Connection {
         request: impl Future<Output = std::result::Result<T, etcd_client::Error>>,
     ) -> Answer<T> {
         match timeout(self.command_timeout, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Failure::calling(&error, self.circumstances)),
+            Ok(outcome) => self.judge(outcome),
             Err(_) => Err(Failure::timed_out(what, self.command_timeout)),
         }
     }
@@ -118,6 +117,6 @@ impl Connection {
     /// for them bounds this too.
     pub(super) async fn snapshot(&self) -> Answer<SnapshotStreaming> {
         let mut client = self.client.maintenance_client();
-        client.snapshot().await.map_err(|error| Failure::calling(&error, self.circumstances))
+        self.judge(client.snapshot().await)
     }
 }

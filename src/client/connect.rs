@@ -1,5 +1,7 @@
 //! A connection to one endpoint.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions};
@@ -76,7 +78,7 @@ impl Connector {
         let circumstances = Circumstances {
             tls: endpoint.is_tls(),
             client_certificate: self.tls.has_client_certificate(),
-            user: self.user.is_some(),
+            answered: false,
         };
         let dial = self.dial(endpoint, circumstances)?;
         let channel = match timeout(self.dial_timeout, dial.connect()).await {
@@ -94,6 +96,7 @@ impl Connector {
             endpoint: endpoint.clone(),
             client: bare,
             circumstances,
+            answered: Arc::default(),
             command_timeout: self.command_timeout,
             without_token: None,
         };
@@ -124,7 +127,8 @@ impl Connector {
 pub struct Connection {
     pub(super) endpoint: EndpointUrl,
     pub(super) client: Client,
-    pub(super) circumstances: Circumstances,
+    circumstances: Circumstances,
+    answered: Arc<AtomicBool>,
     pub(super) command_timeout: Duration,
     pub(super) without_token: Option<String>,
 }
@@ -135,10 +139,28 @@ impl Connection {
         &self.endpoint
     }
 
-    /// Why there is no token although a user was given: a cluster without a leader can't check a password, and yet
-    /// its members answer what needs none.
+    /// Why there is no token although a user was given: neither a learner nor a cluster without a leader can check a
+    /// password, and yet they answer what needs none.
     pub fn without_token(&self) -> Option<&str> {
         self.without_token.as_deref()
+    }
+
+    /// Judges what came of a request, and keeps in mind whether the server ever answered one.
+    pub(super) fn judge<T>(
+        &self,
+        outcome: std::result::Result<T, etcd_client::Error>,
+    ) -> std::result::Result<T, Failure> {
+        let judged = outcome.map_err(|error| self.failure(&error));
+        if judged.as_ref().err().is_none_or(Failure::is_answer) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        judged
+    }
+
+    /// What an error of a request on this connection means.
+    pub(super) fn failure(&self, error: &etcd_client::Error) -> Failure {
+        let answered = self.answered.load(Ordering::Relaxed);
+        Failure::calling(error, Circumstances { answered, ..self.circumstances })
     }
 
     /// Exchanges the user for a token.
@@ -152,13 +174,12 @@ impl Connection {
         let mut bare = self.client.maintenance_client();
         let limit = self.command_timeout;
         let (token, status) = tokio::join!(timeout(limit, attempt), timeout(limit, bare.status()));
-        let failure = match token {
+        let failure = match token.map(|token| self.judge(token)) {
             Ok(Ok(client)) => {
                 self.client = client;
                 return Ok(());
             }
-            Ok(Err(error)) => {
-                let failure = Failure::calling(&error, self.circumstances);
+            Ok(Err(failure)) => {
                 if failure.message.contains("authentication is not enabled") {
                     return Ok(());
                 }
@@ -166,15 +187,20 @@ impl Connection {
             }
             Err(_) => Failure::timed_out("Authenticate", limit),
         };
-        let alive = match status {
+        let alive = match status.map(|status| self.judge(status)) {
             Ok(Ok(_)) => true,
-            Ok(Err(error)) => !Failure::calling(&error, self.circumstances).is_dead(),
+            Ok(Err(failure)) => !failure.is_dead(),
             Err(_) => false,
         };
         if failure.is_denied() || !alive {
             return Err(failure);
         }
-        self.without_token = Some(format!("{failure} (checking a password needs a leader)"));
+        let reason = if failure.is_of_a_learner() {
+            "a learner checks no passwords"
+        } else {
+            "checking a password needs a leader"
+        };
+        self.without_token = Some(format!("{failure} ({reason})"));
         Ok(())
     }
 }

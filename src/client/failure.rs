@@ -42,7 +42,8 @@ pub struct Failure {
 pub(super) struct Circumstances {
     pub(super) tls: bool,
     pub(super) client_certificate: bool,
-    pub(super) user: bool,
+    /// Whether the server has answered anything on it: what breaks later is no refusal.
+    pub(super) answered: bool,
 }
 
 impl Failure {
@@ -74,9 +75,19 @@ impl Failure {
         matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)
     }
 
+    /// Whether the server itself spoke: it has let the caller in.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.kind, FailureKind::Answered | FailureKind::PermissionDenied)
+    }
+
     /// Whether the caller was refused, by whatever rule.
     pub fn is_denied(&self) -> bool {
         matches!(self.kind, FailureKind::Denied | FailureKind::PermissionDenied)
+    }
+
+    /// Whether it is what a learner answers to most requests, by its nature.
+    pub fn is_of_a_learner(&self) -> bool {
+        self.kind == FailureKind::Answered && self.message.contains("not supported for learner")
     }
 
     /// The crate's error for a verb that can't go on.
@@ -157,8 +168,13 @@ fn transport(text: &str, circumstances: Circumstances) -> Failure {
         return Failure::new(FailureKind::Unreachable, format!("{text}; is it an etcd client port?"));
     }
     let broken = any(&["broken pipe", "Broken pipe", "connection reset", "Connection reset", "closed", "BrokenPipe"]);
-    if circumstances.tls && broken && !circumstances.client_certificate {
-        return denied(client_certificate_advice(circumstances));
+    if circumstances.tls && broken && !circumstances.answered {
+        return denied(if circumstances.client_certificate {
+            "the server closed the connection after the TLS handshake, it may not accept this client certificate: give \
+             one that its trusted CA signed (--cert, --key)"
+        } else {
+            client_certificate_advice(circumstances)
+        });
     }
     let no_http2 = any(&["frame with invalid size", "FRAME_SIZE_ERROR", "invalid preface", "PROTOCOL_ERROR"]);
     if !circumstances.tls && (no_http2 || text.contains("connection closed")) {
@@ -203,9 +219,11 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Circumstances = Circumstances { tls: false, client_certificate: false, user: false };
-    const TLS: Circumstances = Circumstances { tls: true, client_certificate: false, user: false };
-    const MUTUAL: Circumstances = Circumstances { tls: true, client_certificate: true, user: false };
+    const PLAIN: Circumstances = Circumstances { tls: false, client_certificate: false, answered: false };
+    const TLS: Circumstances = Circumstances { tls: true, client_certificate: false, answered: false };
+    const MUTUAL: Circumstances = Circumstances { tls: true, client_certificate: true, answered: false };
+
+    const ANSWERED: Circumstances = Circumstances { tls: true, client_certificate: true, answered: true };
 
     #[test]
     fn refusals_of_all_versions_are_told_by_text_and_code() {
@@ -254,6 +272,8 @@ mod tests {
             ("received fatal alert: CertificateRequired", TLS, FailureKind::Denied, "--cert"),
             ("received fatal alert: BadCertificate", MUTUAL, FailureKind::Denied, "does not accept"),
             ("connection error: Broken pipe (os error 32)", TLS, FailureKind::Denied, "--cert"),
+            ("stream closed because of a broken pipe", MUTUAL, FailureKind::Denied, "may not accept"),
+            ("stream closed because of a broken pipe", ANSWERED, FailureKind::Unreachable, "broken pipe"),
             ("connection error: Broken pipe (os error 32)", PLAIN, FailureKind::Unreachable, "Broken pipe"),
             ("received corrupt message of type InvalidContentType", TLS, FailureKind::Unreachable, "http://"),
             ("tls handshake eof", TLS, FailureKind::Unreachable, "http://"),

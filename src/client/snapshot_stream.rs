@@ -79,7 +79,7 @@ impl SnapshotStream {
         };
         while opened.account.expected.is_none() {
             // Refusals come here and not with the opening: the server sends its headers before it looks at the user.
-            match opened.receive(|error| Failure::calling(error, connection.circumstances)).await {
+            match opened.receive(|error| connection.failure(error)).await {
                 Ok(true) => {}
                 Ok(false) => return Err(Unopened::Broken(opened.broken("it ended before its first message"))),
                 Err(Interruption::Failed(failure)) => return Err(Unopened::Failed(failure)),

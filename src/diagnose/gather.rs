@@ -94,10 +94,13 @@ async fn ask(connector: &Connector, endpoint: EndpointUrl, order: usize, expecte
     let failures =
         [("Status", status.as_ref().err()), ("MemberList", list.as_ref().err()), ("Alarm", alarms.as_ref().err())];
     let facts = &mut answer.facts;
-    take_failures(facts, &failures, [&read_failure, &own_failure], connection.without_token());
+    take_failures(facts, &failures, [&read_failure, &own_failure], &connection);
     if facts.reachable {
-        facts.linearizable = Some(linearizable);
-        facts.serializable = Some(serializable);
+        // What was refused for want of a token tells nothing of the member.
+        let telling =
+            |failure: &Option<Failure>| !failure.as_ref().is_some_and(|failure| tokenless(&connection, failure));
+        facts.linearizable = Some(linearizable).filter(|_| telling(&read_failure));
+        facts.serializable = Some(serializable).filter(|_| telling(&own_failure));
         answer.connection = Some(connection);
     }
     if let Ok(status) = status {
@@ -116,21 +119,32 @@ fn take_failures(
     facts: &mut EndpointFacts,
     requests: &[(&str, Option<&Failure>)],
     reads: [&Option<Failure>; 2],
-    without_token: Option<&str>,
+    connection: &Connection,
 ) {
     let failures: Vec<(&str, &Failure)> =
         requests.iter().filter_map(|(what, failure)| failure.map(|failure| (*what, failure))).collect();
     let reads: Vec<Option<&Failure>> = reads.into_iter().map(Option::as_ref).collect();
     let every = || failures.iter().map(|(_, failure)| *failure).chain(reads.iter().copied().flatten());
-    let answered = |kind| matches!(kind, FailureKind::Answered | FailureKind::PermissionDenied);
+    let refused = |failure: &&Failure| failure.kind == FailureKind::Denied && !tokenless(connection, failure);
     facts.reachable = failures.len() < requests.len()
         || reads.iter().any(Option::is_none)
-        || every().any(|failure| answered(failure.kind));
-    facts.denied = every().any(|failure| failure.kind == FailureKind::Denied);
-    facts.error = words(&failures, without_token);
+        || every().any(Failure::is_answer)
+        || connection.without_token().is_some();
+    facts.denied = every().any(|failure| refused(&failure));
+    let unexpected: Vec<(&str, &Failure)> = failures
+        .iter()
+        .filter(|(_, failure)| !failure.is_of_a_learner() && !tokenless(connection, failure))
+        .copied()
+        .collect();
+    facts.error = words(&unexpected, connection.without_token());
     if facts.error.is_none() && facts.denied {
         facts.error = reads.iter().copied().flatten().next().map(|failure| failure.message.clone());
     }
+}
+
+/// Whether a request failed only because the member could not check the password just now.
+fn tokenless(connection: &Connection, failure: &Failure) -> bool {
+    connection.without_token().is_some() && failure.kind == FailureKind::Denied
 }
 
 /// The failures in one line; one that befell every request is told once.
@@ -206,6 +220,10 @@ fn arrange(mut answers: Vec<Answer>) -> (Facts, BTreeMap<String, Connection>) {
                 seen.remove(&id);
             }
             entry.name = name_of(id);
+            if entry.reachable && entry.is_learner.is_none() {
+                // A learner's own status is not to be had where a token is needed.
+                entry.is_learner = members().find(|member| member.id == id).map(|member| member.is_learner);
+            }
         }
         let raised = |alarm: &&Alarm| Some(&alarm.member_id_hex) == entry.member_id_hex.as_ref();
         entry.alarms = answer.alarms.iter().filter(raised).map(|alarm| alarm.alarm.clone()).collect();
@@ -413,6 +431,17 @@ mod tests {
         ]);
 
         assert_eq!(entries, [named("10.0.0.1:2379", true, 1), named("http://localhost:2379", false, 2)]);
+    }
+
+    #[test]
+    fn learner_that_tells_no_status_is_known_by_the_list() {
+        let mut known = answer(0, "10.0.0.1:2379", None, Some(1));
+        known.list.as_mut().unwrap().members[1].is_learner = true;
+        let mut learner = answer(1, "http://10.0.0.2:2379", Some(2), None);
+        learner.facts.reachable = true;
+        let (facts, _) = arrange(vec![known, learner]);
+
+        assert_eq!(facts.endpoints[1].is_learner, Some(true));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::reach::known_members;
+use super::reach::{known_members_by_cluster, reachable_by_cluster};
 use crate::diagnose::report::Finding;
-use crate::facts::{EndpointFacts, Facts, ReadProbe};
+use crate::facts::{EndpointFacts, Facts, Member, ReadProbe};
 use crate::hex::hex_id;
 
 /// Seconds after which a read of one key is slow. etcd calls a request slow in its log from 0.1 s on; five times that
@@ -12,17 +12,22 @@ use crate::hex::hex_id;
 const SLOW_READ_SECONDS: f64 = 0.5;
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
-    leaders(facts, findings);
-    quorum(facts, findings);
+    // Each cluster has a leader and a majority of its own.
+    for members in reachable_by_cluster(facts).values() {
+        leaders(members, findings);
+    }
+    for (cluster, members) in known_members_by_cluster(facts) {
+        quorum(facts, &cluster, &members, findings);
+    }
     for entry in facts.endpoints.iter().filter(|entry| entry.reachable && !entry.denied) {
         reads(entry, findings);
         complaints(entry, findings);
     }
 }
 
-fn leaders(facts: &Facts, findings: &mut Vec<Finding>) {
+fn leaders(members: &[&EndpointFacts], findings: &mut Vec<Finding>) {
     let mut followers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for entry in facts.endpoints.iter().filter(|entry| entry.reachable) {
+    for entry in members {
         if let Some(leader) = entry.leader_hex.as_deref() {
             let term = entry.raft_term.unwrap_or_default();
             followers.entry(leader).or_default().push(format!("{} in term {term}", entry.label()));
@@ -46,25 +51,20 @@ fn leaders(facts: &Facts, findings: &mut Vec<Finding>) {
                 .evidence(evidence.join("; "))
                 .advice(
                     "just after an election this passes in seconds; if it stays so, members are cut off from one \
-                     another or belong to different clusters: compare member lists and cluster ids, and write nothing \
-                     until one side is stopped",
+                     another: compare member lists and raft terms, and write nothing until one side is stopped",
                 ),
         );
     }
 }
 
 /// Tells a lost majority as such, which explains why nobody answers reads.
-fn quorum(facts: &Facts, findings: &mut Vec<Finding>) {
-    let consensus = |entry: &EndpointFacts| entry.linearizable.as_ref().is_some_and(|read| read.healthy);
-    if facts.endpoints.iter().any(consensus) {
+fn quorum(facts: &Facts, cluster: &str, members: &BTreeMap<u64, &Member>, findings: &mut Vec<Finding>) {
+    let own = || facts.endpoints.iter().filter(|entry| entry.cluster_id_hex.as_deref() == Some(cluster));
+    if own().any(|entry| entry.linearizable.as_ref().is_some_and(|read| read.healthy)) {
         return;
     }
-    let members = known_members(facts);
     let voters: Vec<u64> = members.values().filter(|member| !member.is_learner).map(|member| member.id).collect();
-    let reached = facts
-        .endpoints
-        .iter()
-        .filter(|entry| entry.reachable && entry.member_id.is_some_and(|id| voters.contains(&id)));
+    let reached = own().filter(|entry| entry.reachable && entry.member_id.is_some_and(|id| voters.contains(&id)));
     let names: Vec<String> = reached.map(EndpointFacts::label).collect();
     let needed = voters.len() / 2 + 1;
     if voters.is_empty() || names.len() >= needed {
@@ -190,6 +190,15 @@ mod tests {
 
         assert_eq!(ids(&found), ["two-leaders"]);
         assert!(found[0].evidence.contains("leader 3 according to m3 (http://10.0.0.3:2379) in term 2"));
+    }
+
+    #[test]
+    fn each_cluster_has_a_leader_of_its_own() {
+        let mut facts = healthy(3);
+        facts.endpoints[2].cluster_id_hex = Some("c2".to_owned());
+        facts.endpoints[2].leader_hex = Some("3".to_owned());
+
+        assert_eq!(findings(&facts), vec![]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reach::known_members;
+use super::reach::{known_members, known_members_by_cluster};
 use crate::diagnose::report::Finding;
 use crate::facts::{Facts, Member, MemberList};
 use crate::hex::hex_id;
@@ -123,6 +123,12 @@ fn members(facts: &Facts, findings: &mut Vec<Finding>) {
             );
         }
     }
+    for members in known_members_by_cluster(facts).values() {
+        even_voters(members, findings);
+    }
+}
+
+fn even_voters(members: &BTreeMap<u64, &Member>, findings: &mut Vec<Finding>) {
     let voters = members.values().filter(|member| !member.is_learner).count();
     if voters > 0 && voters.is_multiple_of(2) {
         findings.push(

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::report::Finding;
-use crate::facts::{Facts, Member};
+use crate::facts::{EndpointFacts, Facts, Member};
+use crate::hex::hex_id;
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     if !facts.endpoints.iter().any(|entry| entry.reachable || entry.denied) {
@@ -62,6 +63,27 @@ pub(super) fn known_members(facts: &Facts) -> BTreeMap<u64, &Member> {
     members
 }
 
+/// The same for each cluster apart, by its id as hexadecimal text: endpoints of several may have been given together.
+pub(super) fn known_members_by_cluster(facts: &Facts) -> BTreeMap<String, BTreeMap<u64, &Member>> {
+    let mut clusters: BTreeMap<String, BTreeMap<u64, &Member>> = BTreeMap::new();
+    for list in facts.list.iter().chain(facts.views.values()) {
+        let members = clusters.entry(hex_id(list.header.cluster_id)).or_default();
+        for member in &list.members {
+            members.entry(member.id).or_insert(member);
+        }
+    }
+    clusters
+}
+
+/// Who answered, each cluster apart; those whose cluster is not known are one of their own.
+pub(super) fn reachable_by_cluster(facts: &Facts) -> BTreeMap<Option<&str>, Vec<&EndpointFacts>> {
+    let mut clusters: BTreeMap<Option<&str>, Vec<&EndpointFacts>> = BTreeMap::new();
+    for entry in facts.endpoints.iter().filter(|entry| entry.reachable) {
+        clusters.entry(entry.cluster_id_hex.as_deref()).or_default().push(entry);
+    }
+    clusters
+}
+
 fn silent_cluster(facts: &Facts, findings: &mut Vec<Finding>) {
     let tried: Vec<&str> = facts.endpoints.iter().map(|entry| entry.endpoint.as_str()).collect();
     findings.push(
@@ -71,12 +93,7 @@ fn silent_cluster(facts: &Facts, findings: &mut Vec<Finding>) {
     );
 }
 
-fn endpoint_unreachable(
-    facts: &Facts,
-    entry: &crate::facts::EndpointFacts,
-    reached: &BTreeSet<u64>,
-    findings: &mut Vec<Finding>,
-) {
+fn endpoint_unreachable(facts: &Facts, entry: &EndpointFacts, reached: &BTreeSet<u64>, findings: &mut Vec<Finding>) {
     let error = entry.error.clone().unwrap_or_default();
     let lost = entry.member_id.filter(|id| !reached.contains(id));
     if let Some(id) = lost {
@@ -145,7 +162,7 @@ mod tests {
     #[test]
     fn dead_endpoint_of_a_member_that_answers_elsewhere_is_a_warning() {
         let mut facts = healthy(3);
-        facts.endpoints.push(crate::facts::EndpointFacts {
+        facts.endpoints.push(EndpointFacts {
             endpoint: "http://192.168.0.3:2379".to_owned(),
             given: true,
             error: Some("no connection within 2 s".to_owned()),
@@ -161,7 +178,7 @@ mod tests {
     #[test]
     fn dead_endpoint_of_nobody_is_critical() {
         let mut facts = healthy(1);
-        facts.endpoints.push(crate::facts::EndpointFacts {
+        facts.endpoints.push(EndpointFacts {
             endpoint: "http://10.9.9.9:2379".to_owned(),
             given: true,
             error: Some("no connection within 2 s".to_owned()),

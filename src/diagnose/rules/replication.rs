@@ -1,7 +1,8 @@
 //! Does everybody keep up?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::reach::reachable_by_cluster;
 use crate::diagnose::report::Finding;
 use crate::facts::{EndpointFacts, Facts};
 
@@ -18,11 +19,7 @@ const APPLIED_LAG: u64 = 1000;
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     // Indexes of different clusters have nothing to do with each other.
-    let mut clusters: BTreeMap<Option<&str>, Vec<&EndpointFacts>> = BTreeMap::new();
-    for entry in facts.endpoints.iter().filter(|entry| entry.reachable) {
-        clusters.entry(entry.cluster_id_hex.as_deref()).or_default().push(entry);
-    }
-    for members in clusters.values() {
+    for members in reachable_by_cluster(facts).values() {
         index_lag(members, findings);
         terms(members, findings);
         for entry in members {

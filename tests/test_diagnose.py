@@ -1,0 +1,519 @@
+"""What a diagnosis says of real clusters, each brought into the state that the finding is about."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import dcos_etcd
+from command_line import cluster_flags, environment, run
+from conftest import LINES, release
+from dcos_etcd.testing import Certificates, Cluster, CommandFailedError
+from scenario import raise_alarm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dcos_etcd import Diagnosis, Finding
+    from dcos_etcd.testing import EtcdBinaries
+
+    MakeCluster = Callable[..., Cluster]
+
+MIB = 1 << 20
+
+UNHURRIED = ["--strict-reconfig-check=false"]
+"""With it a cluster takes new members from its first second on."""
+
+
+def ids(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    return [(finding.severity, finding.id) for finding in diagnosis.findings]
+
+
+def only(diagnosis: Diagnosis, name: str) -> Finding:
+    [finding] = [finding for finding in diagnosis.findings if finding.id == name]
+    return finding
+
+
+def ask(cluster: Cluster, **options: Any) -> Diagnosis:
+    """Diagnose from the first running member on, and check that the command exits as its findings say."""
+    options = {**cluster.access, "endpoints": cluster.endpoints[:1], **options}
+    diagnosis = dcos_etcd.diagnose(**options)
+    assert diagnosis.healthy is all(finding.severity != "critical" for finding in diagnosis.findings)
+    return diagnosis
+
+
+def exit_status(cluster: Cluster, *flags: str) -> int:
+    return run("diagnostic", *cluster_flags(cluster.access), *flags, env=environment()).returncode
+
+
+class Listener:
+    """Accepts connections, counts them, and never says a word."""
+
+    def __init__(self) -> None:
+        self.accepted: list[socket.socket] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.accepted.append(self._socket.accept()[0])
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+        for connection in self.accepted:
+            connection.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with closing(Listener()) as listening:
+        yield listening
+
+
+# The document.
+
+
+def test_the_document_begins_as_member_list_does_and_shows_the_loss_of_members(
+    make_cluster: MakeCluster, etcd: EtcdBinaries
+) -> None:
+    cluster = make_cluster(3, binaries=etcd)
+    cluster.start()
+    cluster.etcdctl("put", "a", "b")
+    first = cluster.members[0].client_url
+
+    flags = [f"--endpoints={first}", "--command-timeout=2s"]
+    listed = cluster.etcdctl("member", "list", "--write-out=json", endpoints=[first]).rstrip("\n")
+    result = run("diagnostic", "-w", "json", *flags, env=environment())
+    assert (result.returncode, result.stderr) == (0, "")
+    # To the byte: whoever reads `member list` finds in this document what it looks for.
+    assert result.stdout.startswith(listed.removesuffix("}") + ",")
+    document = json.loads(result.stdout)
+    assert list(document) == ["header", "members", "endpoints", "findings", "healthy"]
+    assert document["findings"] == []
+    assert {entry["name"] for entry in document["endpoints"]} == {"m1", "m2", "m3"}
+    statuses = {entry["Endpoint"]: entry["Status"] for entry in cluster.etcdctl_json("endpoint", "status")}
+    for entry in document["endpoints"]:
+        status = statuses[entry["endpoint"]]
+        assert entry["member_id"] == status["header"]["member_id"]
+        assert entry["member_id_hex"] == f"{status['header']['member_id']:x}"
+        assert entry["cluster_id_hex"] == f"{document['header']['cluster_id']:x}"
+        assert entry["leader_hex"] == f"{status['leader']:x}"
+        assert (entry["version"], entry["revision"]) == (status["version"], status["header"]["revision"])
+        assert (entry["db_size"], entry["raft_term"]) == (status["dbSize"], status["raftTerm"])
+        assert entry["linearizable"]["healthy"]
+        assert entry["serializable"]["healthy"]
+        assert entry["linearizable"]["took_seconds"] > 0
+    assert len({entry["hash_kv"]["hash"] for entry in document["endpoints"]}) == 1
+    table = run("diagnostic", *flags, env=environment()).stdout
+    assert table.endswith("\n\nverdict: healthy\n")
+
+    follower = next(member for member in cluster.members if member is not cluster.leader())
+    follower.kill()
+    diagnosis = ask(cluster)
+    assert ids(diagnosis) == [("critical", "member-unreachable"), ("warning", "key-space-not-compared")]
+    assert only(diagnosis, "member-unreachable").endpoint == follower.client_url
+    assert follower.name in only(diagnosis, "key-space-not-compared").evidence
+
+    left = next(member for member in cluster.members if member.running)
+    for member in cluster.members:
+        if member is not left:
+            member.kill()
+    lost = until(cluster, "no-leader")
+    found = {finding.id for finding in lost.findings if finding.severity == "critical"}
+    assert found == {"member-unreachable", "no-leader", "quorum-lost", "linearizable-read-failed"}
+    assert only(lost, "quorum-lost").message == "1 of 3 voting members answer, and 2 are needed"
+    assert sum(finding.id == "member-unreachable" for finding in lost.findings) == 2
+    assert [member.name for member in lost.members] == [member["name"] for member in json.loads(listed)["members"]]
+    assert run("diagnostic", f"--endpoints={left.client_url}", "--command-timeout=1s").returncode == 1
+
+
+def until(cluster: Cluster, awaited: str) -> Diagnosis:
+    """A member notices within some heartbeats that it is alone."""
+    for _ in range(50):
+        diagnosis = ask(cluster, command_timeout=0.5)
+        if any(finding.id == awaited for finding in diagnosis.findings):
+            return diagnosis
+    pytest.fail(f"no {awaited}")
+
+
+def test_large_ids_are_text_too(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(binaries=some_etcd)
+    cluster.start()
+    document = json.loads(run("diagnostic", "-w", "json", *cluster_flags(cluster.access)).stdout)
+    [entry] = document["endpoints"]
+
+    assert int(entry["member_id_hex"], 16) == entry["member_id"] == document["members"][0]["ID"]
+    assert int(entry["cluster_id_hex"], 16) == document["header"]["cluster_id"]
+
+
+# Membership.
+
+
+def test_endpoints_of_two_clusters_are_told_apart(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
+    one, other = make_cluster(binaries=some_etcd), make_cluster(binaries=some_etcd, token="other")
+    one.start()
+    other.start()
+    one.etcdctl("put", "a", "b")
+    diagnosis = dcos_etcd.diagnose([*one.endpoints, *other.endpoints])
+
+    # One voter each: no two voters, and no two leaders of one cluster.
+    assert ids(diagnosis) == [
+        ("critical", "cluster-id-mismatch"),
+        ("critical", "member-list-mismatch"),
+        ("warning", "key-space-not-compared"),
+    ]
+    for cluster in (one, other):
+        member = f"{cluster.members[0].id:x}"
+        assert member in only(diagnosis, "member-list-mismatch").evidence
+        assert cluster.endpoints[0] in only(diagnosis, "cluster-id-mismatch").evidence
+
+
+def test_lost_quorum_is_told_beside_another_cluster_that_works(
+    make_cluster: MakeCluster, some_etcd: EtcdBinaries
+) -> None:
+    one, other = make_cluster(2, binaries=some_etcd), make_cluster(binaries=some_etcd, token="other")
+    one.start()
+    other.start()
+    one.members[1].kill()
+    diagnosis = dcos_etcd.diagnose([one.members[0].client_url, *other.endpoints], command_timeout=1)
+
+    assert only(diagnosis, "quorum-lost").message == "1 of 2 voting members answer, and 2 are needed"
+
+
+def test_who_is_expected_and_who_is_not(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(binaries=some_etcd)
+    cluster.start()
+
+    assert ids(ask(cluster, expect=["127.0.0.1"])) == []
+    assert ids(ask(cluster, expect="m1")) == []
+    assert ids(ask(cluster, expect="127.0.0.1,10.9.9.9")) == [("critical", "expected-member-missing")]
+    diagnosis = ask(cluster, expect=["10.9.9.9"])
+    assert ids(diagnosis) == [("critical", "expected-member-missing"), ("critical", "unexpected-member")]
+    assert "10.9.9.9" in only(diagnosis, "expected-member-missing").message
+    assert f"m1 ({cluster.members[0].id:x})" in only(diagnosis, "unexpected-member").message
+    assert exit_status(cluster, "--expect", "127.0.0.1") == 0
+    assert exit_status(cluster, "--expect", "10.9.9.9", "--expect", "127.0.0.1") == 1
+
+
+def test_a_member_that_was_added_and_never_started(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(3, binaries=etcd, extra_args=UNHURRIED)
+    cluster.start()
+    cluster.etcdctl("member", "add", "late", "--peer-urls=http://127.0.0.1:1")
+    first = cluster.members[0].client_url
+    listed = json.loads(cluster.etcdctl("member", "list", "--write-out=json", endpoints=[first]))
+    diagnosis = ask(cluster)
+
+    assert ids(diagnosis) == [("warning", "member-unstarted"), ("info", "even-voter-count")]
+    [late] = [entry["ID"] for entry in listed["members"] if "name" not in entry]
+    assert f"{late:x}" in only(diagnosis, "member-unstarted").message
+    assert "http://127.0.0.1:1" in only(diagnosis, "member-unstarted").evidence
+    result = run("diagnostic", "-w", "json", f"--endpoints={first}")
+    assert (json.loads(result.stdout)["members"], result.returncode) == (listed["members"], 0)
+
+
+def test_a_learner_is_told_and_is_not_ill(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(3, binaries=etcd, extra_args=UNHURRIED)
+    cluster.start()
+    learner = cluster.add_member(learner=True)
+    diagnosis = ask(cluster)
+
+    assert diagnosis.healthy
+    assert f"{learner.id:x}" in only(diagnosis, "member-is-learner").message
+    # A learner answers neither HashKV nor MemberList; that its keys were not compared is said, and why.
+    assert ids(diagnosis) == [("warning", "key-space-not-compared"), ("info", "member-is-learner")]
+    assert "learner" in only(diagnosis, "key-space-not-compared").evidence
+    [entry] = [entry for entry in diagnosis.endpoints if entry.is_learner]
+    assert entry.name == learner.name
+
+
+# Space and alarms.
+
+
+def test_the_quota_comes_near_and_is_reached(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(binaries=etcd, extra_args=[f"--quota-backend-bytes={48 * MIB}"])
+    cluster.start()
+    near: list[list[tuple[str, str]]] = []
+    for number in range(60):
+        try:
+            cluster.etcdctl("put", f"k{number}", stdin=b"x" * 1_400_000)
+        except CommandFailedError:
+            break
+        if number >= 16:
+            near.append(ids(ask(cluster)))
+    else:
+        pytest.fail("the quota was never reached")
+    # Before 3.6 a server does not tell its quota.
+    told = [("warning", "database-near-quota")]
+    assert (told in near) == (etcd.line >= (3, 6)), near
+    diagnosis = ask(cluster)
+    alarm = only(diagnosis, "alarm-nospace")
+    assert ids(diagnosis)[0] == ("critical", "alarm-nospace")
+    assert f"{cluster.members[0].id:x}" in alarm.evidence
+    assert alarm.endpoint == cluster.endpoints[0]
+    assert diagnosis.endpoints[0].alarms == ("NOSPACE",)
+    assert exit_status(cluster) == 1
+
+
+def test_corrupt_data_raises_an_alarm_that_is_told(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(binaries=etcd)
+    cluster.start()
+    raise_alarm(cluster, "CORRUPT")
+    diagnosis = ask(cluster)
+
+    assert only(diagnosis, "alarm-corrupt").severity == "critical"
+    assert diagnosis.endpoints[0].alarms == ("CORRUPT",)
+    assert exit_status(cluster) == 1
+
+
+def test_much_free_space_is_told_until_it_is_given_back(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(binaries=some_etcd)
+    cluster.start()
+    for number in range(84):
+        cluster.etcdctl("put", f"k{number}", stdin=b"x" * 1_400_000)
+    assert ids(ask(cluster)) == []
+    cluster.etcdctl("del", "k", "--prefix")
+    cluster.etcdctl("compact", "86", "--physical")
+    for _ in range(200):
+        if cluster.etcdctl_json("endpoint", "status")[0]["Status"]["dbSizeInUse"] < MIB:
+            break
+    diagnosis = ask(cluster)
+
+    assert ids(diagnosis) == [("warning", "database-fragmented")]
+    assert f"etcdctl defrag --endpoints={cluster.endpoints[0]}" in only(diagnosis, "database-fragmented").advice
+    cluster.etcdctl("defrag")
+    assert ids(ask(cluster)) == []
+
+
+# Versions.
+
+
+def test_a_rolling_upgrade_is_mixed_versions_and_no_difference_of_keys(make_cluster: MakeCluster) -> None:
+    old, new = release("3.4"), release("3.5")
+    cluster = make_cluster(3, binaries=old)
+    cluster.start()
+    # A tombstone at the compacted revision: 3.5.30 hashes it, and 3.4.23 does not.
+    cluster.etcdctl("put", "a", "1")
+    cluster.etcdctl("del", "a")
+    cluster.etcdctl("put", "b", "1")
+    cluster.etcdctl("compact", "3", "--physical")
+    upgraded = cluster.members[2]
+    upgraded.stop()
+    cluster.binaries = new
+    upgraded.start()
+    cluster.binaries = old
+    diagnosis = ask(cluster)
+
+    mixed = only(diagnosis, "mixed-versions")
+    assert (mixed.severity, diagnosis.healthy) == ("warning", True)
+    assert f"{new.version}: m3" in mixed.evidence
+    assert {finding.id for finding in diagnosis.findings} <= {"mixed-versions", "key-space-not-compared"}
+    hashes = {entry.hash_kv.hash for entry in diagnosis.endpoints if entry.hash_kv}
+    assert (("warning", "key-space-not-compared") in ids(diagnosis)) == (len(hashes) > 1)
+
+
+def test_a_version_that_loses_data_is_told(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(version="3.5.1")
+    cluster.start()
+
+    assert ids(ask(cluster)) == [("warning", "version-loses-data")]
+    assert exit_status(cluster) == 0
+
+
+# Contents.
+
+
+@pytest.mark.damages
+def test_members_with_different_keys_are_found(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(3, binaries=etcd)
+    cluster.start()
+    for _ in range(3):
+        cluster.etcdctl("put", "key", "as-it-was-written")
+    wrong = next(member for member in cluster.members if member is not cluster.leader())
+    wrong.stop()
+    pages = wrong.db.read_bytes()
+    assert b"as-it-was-written" in pages
+    wrong.db.write_bytes(pages.replace(b"as-it-was-written", b"as-it-was-garbled"))
+    wrong.start()
+    diagnosis = ask(cluster)
+
+    assert ids(diagnosis) == [("critical", "key-space-mismatch")]
+    assert f"so {wrong.name} ({wrong.client_url}) is wrong" in only(diagnosis, "key-space-mismatch").advice
+    assert exit_status(cluster) == 1
+
+
+# Silence.
+
+
+def test_a_frozen_member_is_unreachable(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(3, binaries=some_etcd)
+    cluster.start()
+    cluster.etcdctl("put", "a", "b")
+    follower = next(member for member in cluster.members if member is not cluster.leader())
+    asked = next(member for member in cluster.members if member is not follower).client_url
+    with frozen(follower.pid):
+        diagnosis = ask(cluster, endpoints=[asked], command_timeout=1)
+
+    assert ids(diagnosis) == [("critical", "member-unreachable"), ("warning", "key-space-not-compared")]
+    assert "no answer" in only(diagnosis, "member-unreachable").evidence
+
+
+@contextmanager
+def frozen(pid: int | None) -> Iterator[None]:
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("user", [None, ("root", "pw")], ids=["no user", "user"])
+def test_a_silent_endpoint_is_tried_once(listener: Listener, user: tuple[str, str] | None) -> None:
+    diagnosis = dcos_etcd.diagnose([listener.url, f"{listener.url}/"], user=user, command_timeout=0.3)
+
+    assert len(listener.accepted) == 1
+    assert ids(diagnosis) == [("critical", "cluster-unreachable"), ("critical", "endpoint-unreachable")]
+    with pytest.raises(dcos_etcd.EndpointUnavailableError) as caught:
+        dcos_etcd.member_list([listener.url], user=user, command_timeout=0.3)
+    assert len(listener.accepted) == 2
+    assert "no answer" in str(caught.value)
+
+
+def test_a_silent_endpoint_does_not_hide_the_others(
+    listener: Listener, make_cluster: MakeCluster, some_etcd: EtcdBinaries
+) -> None:
+    cluster = make_cluster(binaries=some_etcd)
+    cluster.start()
+    endpoints = [listener.url, *cluster.endpoints]
+    diagnosis = dcos_etcd.diagnose(endpoints, command_timeout=0.5)
+
+    assert ids(diagnosis) == [("critical", "endpoint-unreachable")]
+    assert [entry.endpoint for entry in diagnosis.endpoints] == endpoints
+    assert [entry.reachable for entry in diagnosis.endpoints] == [False, True]
+    assert dcos_etcd.member_list(endpoints, command_timeout=0.5).members[0].name == "m1"
+    assert len(listener.accepted) == 2
+
+
+# Access, and secrets.
+
+PASSWORD = "open-sesame-4711"
+
+
+@pytest.fixture(scope="module", params=LINES)
+def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Wants client certificates, and users: the certificate's name is that of the user `root`."""
+    directory = tmp_path_factory.mktemp("guarded")
+    with Cluster(1, binaries=release(request.param), tls=True, auth=("root", PASSWORD), directory=directory) as cluster:
+        cluster.etcdctl("put", "secret-key-name", "secret-value-8150")
+        cluster.etcdctl("user", "add", f"nobody:{PASSWORD}")
+        yield cluster
+
+
+def test_a_learner_of_a_cluster_with_users_is_not_ill(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
+    cluster = make_cluster(binaries=etcd, auth=("root", PASSWORD), extra_args=UNHURRIED)
+    cluster.start()
+    cluster.add_member(learner=True)
+    diagnosis = ask(cluster)
+
+    assert diagnosis.healthy, diagnosis.findings
+    assert {name for _, name in ids(diagnosis)} <= {"facts-incomplete", "key-space-not-compared", "member-is-learner"}
+    assert not any("leader" in finding.evidence for finding in diagnosis.findings)
+
+
+@pytest.mark.parametrize("line", ["3.5", "3.7"])
+def test_a_lost_quorum_is_no_refusal_of_the_user(make_cluster: MakeCluster, line: str) -> None:
+    cluster = make_cluster(2, line, auth=("root", PASSWORD))
+    cluster.start()
+    cluster.members[1].kill()
+    lost = until(cluster, "linearizable-read-failed")
+
+    # Without a leader there is no token, and without a token hardly any answer: not because of this user.
+    assert "access-denied" not in {finding.id for finding in lost.findings}
+    assert "checking a password needs a leader" in only(lost, "facts-incomplete").evidence
+
+
+@pytest.mark.parametrize("way", ["user", "name in the certificate"])
+def test_tls_and_a_user_see_everything(guarded: Cluster, way: str) -> None:
+    access = guarded.access if way == "user" else {**guarded.access, "user": None}
+    diagnosis = dcos_etcd.diagnose(**access)
+    members = dcos_etcd.member_list(**access)
+
+    assert ids(diagnosis) == []
+    assert [member.name for member in members.members] == ["m1"]
+    assert members.members == diagnosis.members
+    assert members.header.member_id == diagnosis.endpoints[0].member_id
+    assert diagnosis.endpoints[0].linearizable is not None
+
+
+@pytest.mark.parametrize("way", ["wrong password", "no role", "name without a user", "no certificate", "another CA"])
+def test_who_is_refused_is_told_why(guarded: Cluster, tmp_path: Path, way: str) -> None:
+    access: dict[str, Any] = {**guarded.access, "dial_timeout": 5}
+    tls = access["tls"]
+    if way == "wrong password":
+        access["user"] = ("root", f"{PASSWORD}-wrong")
+    elif way == "no role":
+        access["user"] = ("nobody", PASSWORD)
+    elif way == "no certificate":
+        access["tls"] = dcos_etcd.Tls(cacert=tls.cacert)
+    else:
+        other = Certificates.create(tmp_path / "other", "somebody")
+        access["tls"] = dcos_etcd.Tls(cacert=tls.cacert, cert=other.client_cert, key=other.client_key)
+        if way == "another CA":
+            access["tls"] = other.tls
+    diagnosis = dcos_etcd.diagnose(**access)
+
+    if way == "no role":
+        # What may be seen without a role differs by release; the health of the member always may.
+        assert diagnosis.healthy
+        assert {finding.id for finding in diagnosis.findings} <= {"facts-incomplete", "member-list-unknown"}
+        [entry] = diagnosis.endpoints
+        assert "permission denied" in f"{entry.error} {entry.hash_kv_error}"
+    else:
+        assert ids(diagnosis)[0] == ("critical", "access-denied")
+        with pytest.raises(dcos_etcd.AccessDeniedError) as caught:
+            dcos_etcd.member_list(**access)
+        assert caught.value.endpoint == guarded.endpoints[0]
+
+
+def test_no_secret_is_ever_shown(guarded: Cluster, tmp_path: Path) -> None:
+    shown: list[str] = []
+    for password in (PASSWORD, f"{PASSWORD}-wrong"):
+        flags = cluster_flags({**guarded.access, "user": ("root", password)})
+        for command in (
+            ["diagnostic"],
+            ["diagnostic", "-w", "json"],
+            ["backup", str(tmp_path / f"{len(shown)}.tar.gz")],
+            ["backup", str(tmp_path / f"{len(shown)}.tar.gz"), "-w", "json"],
+        ):
+            result = run(*command, *flags, env=environment())
+            shown.append(result.stdout + result.stderr)
+        variables = environment(ETCDCTL_USER="root", ETCDCTL_PASSWORD=password)
+        result = run("diagnostic", *cluster_flags({**guarded.access, "user": None}), env=variables)
+        shown.append(result.stdout + result.stderr)
+
+    assert any("verdict: healthy" in text for text in shown)
+    assert any("authentication failed" in text or "password" in text for text in shown)
+    for text in shown:
+        for secret in (PASSWORD, "secret-key-name", "secret-value-8150", "PRIVATE KEY"):
+            assert secret not in text
+
+
+def test_no_secret_is_in_the_text_of_an_access() -> None:
+    from dcos_etcd._access import access  # noqa: PLC0415
+
+    made = access("http://127.0.0.1:1", tls=None, user=("root", PASSWORD), dial_timeout=1, command_timeout=1)
+
+    assert PASSWORD not in f"{made} {made!r}"
