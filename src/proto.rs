@@ -71,9 +71,12 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// The greatest field number there is; Go's readers refuse greater ones.
+const MAX_FIELD: u32 = (1 << 29) - 1;
+
 fn field(bytes: &[u8]) -> Result<(u32, Value<'_>, &[u8]), &'static str> {
     let (tag, rest) = varint(bytes)?;
-    let number = u32::try_from(tag >> 3).map_err(|_| "field number too large")?;
+    let number = u32::try_from(tag >> 3).ok().filter(|number| *number <= MAX_FIELD).ok_or("field number too large")?;
     if number == 0 {
         return Err("field number 0");
     }

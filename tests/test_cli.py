@@ -129,6 +129,13 @@ def test_help_loads_neither_the_core_nor_rich() -> None:
     assert result.stderr == "[]\n"
 
 
+def test_wrong_usage_points_to_the_help_of_its_command() -> None:
+    result = run("restore")
+
+    assert result.returncode == 2
+    assert "hint: 'dcos-etcdctl restore --help' lists what there is" in result.stderr
+
+
 def test_version_is_printed() -> None:
     from dcos_etcd import __version__  # noqa: PLC0415 - loads the core
 
@@ -414,6 +421,18 @@ def test_verify_of_a_sound_snapshot_exits_0(verify: Verb, capsys: pytest.Capture
     assert cli.main(["verify", "x", "--skip-hash-check"]) == 0
     assert verify.options["skip_hash_check"] is True
     assert capsys.readouterr().out.endswith("sound\n")
+
+
+def test_no_text_from_elsewhere_steers_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defects = [exceptions.Defect(code="tar-entry", message="entry \x1b[2J\x9b1m of the tar")]
+    install(monkeypatch, "verify", exceptions.CorruptSnapshotError("x", path="x\x1b]0;title\x07", defects=defects))
+
+    assert cli.main(["verify", "x"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "tar-entry: entry \\x1b[2J\\x9b1m of the tar\n"
+    assert err == "dcos-etcdctl: error: x\\x1b]0;title\\x07 is damaged: 1 defect found\n"
 
 
 def test_verify_lists_every_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import dcos_etcd
 from conftest import LINES, release
 from dcos_etcd.testing import Cluster, CommandFailedError
 from oracle import bbolt
-from scenario import ALICE, ROOT, Source, State, capture, hash_kv, writable
+from scenario import ALICE, ROOT, Source, State, alarms, capture, hash_kv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,9 +48,12 @@ def test_a_snapshot_of_one_line_comes_up_as_a_new_cluster_on_another(
         assert_content(capture(cluster), snapshot.state)
         assert_equal_hashes(cluster, snapshot)
         assert_access_is_as_it_was(cluster)
-        assert not writable(cluster), "the alarm of the snapshot is not raised"
+        # No write is tried before that: a restarted 3.4 can carry out after all what the alarm made it refuse, since it
+        # commits the disarming without the raft index.
+        assert alarms(cluster) == snapshot.alarms
         cluster.etcdctl("alarm", "disarm")
-        assert writable(cluster)
+        assert not alarms(cluster)
+        cluster.etcdctl("put", "probe", "x")
 
         cluster.stop()
         for member in cluster.members:
@@ -84,7 +87,7 @@ def test_a_bumped_revision_is_the_new_clusters_and_what_was_before_is_compacted(
         with pytest.raises(CommandFailedError, match="required revision has been compacted"):
             cluster.etcdctl("get", "first", f"--rev={snapshot.state.revision}")
         cluster.etcdctl("alarm", "disarm")
-        assert writable(cluster)
+        cluster.etcdctl("put", "probe", "x")
         probe = cluster.etcdctl_json("get", "probe")["kvs"][0]
         assert probe["mod_revision"] == snapshot.state.revision + BUMP + 1
 

@@ -131,9 +131,11 @@ def _say(kind: str, message: str) -> None:
     if sys.stderr is None:
         return
     prefix = "hint" if kind == "hint" else f"{_PROGRAM}: {kind}"
+    from dcos_etcd import display  # noqa: PLC0415
+
     text = " ".join(message.split())
     try:
-        print(f"{prefix}: {text}", file=sys.stderr, flush=True)
+        print(f"{prefix}: {display.visible(text)}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         # Nobody listens any more; the exit status still tells.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -153,7 +155,11 @@ def _backup(flags: argparse.Namespace) -> int:
 
     report = api.backup(flags.path, stall_timeout=flags.stall_timeout, progress=True, **cluster)
     _warn(report.warnings)
-    print(display.to_json(display.plain(report)) if flags.write_out == "json" else display.backup_text(report))
+    print(
+        display.to_json(display.plain(report))
+        if flags.write_out == "json"
+        else display.visible(display.backup_text(report))
+    )
     return DONE
 
 
@@ -175,7 +181,11 @@ def _restore(flags: argparse.Namespace) -> int:
         progress=True,
     )
     _warn(report.warnings)
-    print(display.to_json(display.plain(report)) if flags.write_out == "json" else display.restore_text(report))
+    print(
+        display.to_json(display.plain(report))
+        if flags.write_out == "json"
+        else display.visible(display.restore_text(report))
+    )
     return DONE
 
 
@@ -184,8 +194,8 @@ def _diagnostic(flags: argparse.Namespace) -> int:
     from dcos_etcd import api, display  # noqa: PLC0415
 
     diagnosis = api.diagnose(expect=",".join(flags.expect or ()), **cluster)
-    show = display.diagnosis_json if flags.write_out == "json" else display.diagnosis_text
-    print(show(diagnosis))
+    as_json = flags.write_out == "json"
+    print(display.diagnosis_json(diagnosis) if as_json else display.visible(display.diagnosis_text(diagnosis)))
     return DONE if diagnosis.healthy else FAILED
 
 
@@ -202,13 +212,13 @@ def _verify(flags: argparse.Namespace) -> int:
             print(display.to_json({"path": error.path, "sound": False, "defects": display.plain(error.defects)}))
         else:
             for defect in error.defects:
-                print(f"{defect.code}: {defect}")
+                print(display.visible(f"{defect.code}: {defect}"))
         count = len(error.defects)
         _say("error", f"{error.path} is damaged: {count} defect{'s' if count != 1 else ''} found")
         return FAILED
     _warn(report.warnings)
     document = {"sound": True, **display.plain(report)}
-    print(display.to_json(document) if as_json else display.verify_text(report))
+    print(display.to_json(document) if as_json else display.visible(display.verify_text(report)))
     return DONE
 
 
@@ -216,8 +226,9 @@ def _status(flags: argparse.Namespace) -> int:
     from dcos_etcd import api, display  # noqa: PLC0415
 
     status = api.status(flags.path, progress=True)
-    show = {"json": display.status_json, "simple": display.status_simple, "table": display.status_table}
-    print(show[flags.write_out](status))
+    show = {"simple": display.status_simple, "table": display.status_table}
+    as_json = flags.write_out == "json"
+    print(display.status_json(status) if as_json else display.visible(show[flags.write_out](status)))
     return DONE
 
 
@@ -302,7 +313,9 @@ def _add_command(
     path: str | None = None,
 ) -> argparse.ArgumentParser:
     usage = f"{_PROGRAM} {name} {'PATH ' if path else ''}[flags]"
-    parser: argparse.ArgumentParser = commands.add_parser(name, description=summary, usage=usage)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, prog=f"{_PROGRAM} {name}", description=summary, usage=usage
+    )
     parser.set_defaults(handler=handler)
     if path:
         parser.add_argument("path", metavar="PATH", help=path)

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 _KILO = 1000
 _LEAST_WITHOUT_DECIMAL = 10
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
+
+
+def visible(text: str) -> str:
+    """Spell control characters out: names that a cluster or an archive brings must not steer the terminal."""
+    return text.translate(_CONTROLS)
+
 
 def human_size(size: int) -> str:
     """Write a size as etcdutl does: `20 kB`, `1.5 MB`; a kB is 1000 bytes."""

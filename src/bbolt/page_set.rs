@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 const WORD_BITS: u64 = 64;
-const CHUNK_WORDS: usize = 512;
+/// Few, so that page numbers far apart, of which a hostile freelist may be made, take little each.
+const CHUNK_WORDS: usize = 64;
 const CHUNK_BITS: u64 = WORD_BITS * CHUNK_WORDS as u64;
 
 /// A bitmap that is there only where it has bits: a sparse file may claim any number of pages, and memory is taken

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use super::verify::{Layout, PagesOnly, Walk};
+use super::verify::{Layout, PagesOnly};
 use crate::bbolt::{Database, walk};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
@@ -13,13 +13,12 @@ use crate::raft::{Member, Membership, RESTORED_TERM};
 use crate::read_at::FileSource;
 use crate::schema::{StoreMeta, StoredMember, buckets, conf_state_json};
 
-/// Judges the database; only [`Walk::With`] hands the defects of the pages to somebody else as well.
+/// Judges the database: every page, and the buckets that tell the member's identity.
 pub(super) fn verify(
     file: File,
     path: &Path,
     expected: &Membership,
     layout: Layout,
-    walk_by: Walk<'_>,
     progress: &dyn Progress,
     defects: &mut Vec<Defect>,
 ) -> Result<()> {
@@ -31,41 +30,11 @@ pub(super) fn verify(
             return Ok(());
         }
     };
-    match walk_by {
-        Walk::Pages => {
-            let mut pages = PagesOnly::default();
-            walk(&database, &mut pages, progress)?;
-            defects.append(&mut pages.defects);
-        }
-        Walk::With(visitor) => {
-            let mut both = Both { pages: PagesOnly::default(), visitor };
-            walk(&database, &mut both, progress)?;
-            defects.append(&mut both.pages.defects);
-        }
-        Walk::Done => {}
-    }
+    let mut pages = PagesOnly::default();
+    walk(&database, &mut pages, progress)?;
+    defects.append(&mut pages.defects);
     Buckets { database: &database, expected, layout, defects }.verify();
     Ok(())
-}
-
-struct Both<'a> {
-    pages: PagesOnly,
-    visitor: &'a mut dyn crate::bbolt::Visitor,
-}
-
-impl crate::bbolt::Visitor for Both<'_> {
-    fn bucket(&mut self, name: &[u8]) {
-        self.visitor.bucket(name);
-    }
-
-    fn entry(&mut self, element: crate::bbolt::Element<'_>) {
-        self.visitor.entry(element);
-    }
-
-    fn defect(&mut self, defect: Defect) {
-        self.pages.defect(defect.clone());
-        self.visitor.defect(defect);
-    }
 }
 
 struct Buckets<'a> {

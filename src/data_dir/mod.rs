@@ -2,9 +2,9 @@
 //!
 //! etcd finds only some contradictions when it starts, some of them later, and some never: with a
 //! `consistent_index` that is too high it drops writes without a word. So a restored directory is proven before it
-//! takes its place. [`verify_member`] holds to one expected membership: the database's pages and its buckets `meta`,
+//! takes its place. [`verify_member`] holds to one expected membership: every page of the database, and its buckets `meta`,
 //! `members`, `members_removed` and `cluster`; the WAL; and the `.snap` file. What the other buckets hold is the
-//! business of [`snapshot`](crate::snapshot), whose visitor can ride along on the walk of the pages.
+//! business of [`snapshot`](crate::snapshot).
 //!
 //! | rule | codes |
 //! |---|---|
@@ -24,4 +24,4 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use verify::{Check, Layout, Walk, verify_member, verify_member_with};
+pub use verify::{Layout, verify_member};

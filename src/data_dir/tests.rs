@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Check, Layout, Walk, verify_member, verify_member_with};
-use crate::bbolt::{Element, Entries, Visitor, build};
+use super::{Layout, verify_member};
+use crate::bbolt::{Entries, build};
 use crate::defect::Defect;
 use crate::hex::hex_id;
 use crate::progress::{NoProgress, Progress, Stage};
@@ -95,8 +95,7 @@ impl Restored {
     }
 
     fn verify(&self, layout: Layout) -> Vec<Defect> {
-        let check = Check { layout, walk: Walk::Pages };
-        verify_member_with(&self.data_dir(), &self.wal_dir(), &self.membership, check, &NoProgress).unwrap()
+        verify_member(&self.data_dir(), &self.wal_dir(), &self.membership, layout, &NoProgress).unwrap()
     }
 
     /// Codes of the defects by the strictest check, each once.
@@ -182,13 +181,18 @@ fn a_wal_of_full_size_in_a_directory_of_its_own_passes() {
     fs::remove_dir_all(restored.wal_dir()).unwrap();
     fs::create_dir(&wal_dir).unwrap();
     wal::write_dir(&wal_dir, &restored.membership).unwrap();
-    let defects = verify_member(&restored.data_dir(), &wal_dir, &restored.membership, &NoProgress).unwrap();
+    let defects =
+        verify_member(&restored.data_dir(), &wal_dir, &restored.membership, Layout::Portable, &NoProgress).unwrap();
     assert_eq!(defects, []);
     let detour = restored.data_dir().join("member/../../wal");
-    assert_eq!(verify_member(&restored.data_dir(), &detour, &restored.membership, &NoProgress).unwrap(), []);
+    assert_eq!(
+        verify_member(&restored.data_dir(), &detour, &restored.membership, Layout::Portable, &NoProgress).unwrap(),
+        []
+    );
     // A log in the usual place as well: etcd would take it for a member's when started without --wal-dir.
     fs::create_dir(restored.wal_dir()).unwrap();
-    let defects = verify_member(&restored.data_dir(), &wal_dir, &restored.membership, &NoProgress).unwrap();
+    let defects =
+        verify_member(&restored.data_dir(), &wal_dir, &restored.membership, Layout::Portable, &NoProgress).unwrap();
     assert_eq!(codes(&defects), ["data-dir-entry"]);
 }
 
@@ -213,7 +217,8 @@ fn missing_files_are_named() {
         assert!(codes.iter().all(|found| *found == code || *found == "snap-unmatched"), "{codes:?}");
     }
     let nowhere = Path::new("/nonexistent/m1.etcd");
-    let defects = verify_member(nowhere, &nowhere.join("member/wal"), &three_members(), &NoProgress).unwrap();
+    let defects =
+        verify_member(nowhere, &nowhere.join("member/wal"), &three_members(), Layout::Portable, &NoProgress).unwrap();
     assert_eq!(codes(&defects), ["database-missing", "snap-missing", "wal-missing"]);
 }
 
@@ -235,17 +240,13 @@ fn foreign_files_are_named() {
 }
 
 #[test]
-fn a_broken_page_is_found_by_the_walk_alone() {
+fn a_broken_page_is_found_by_the_walk() {
     let restored = Restored::new();
     let mut bytes = fs::read(restored.database()).unwrap();
     // The other meta: the database opens with one, but something has happened to it.
     bytes[30] ^= 1;
     fs::write(restored.database(), bytes).unwrap();
     assert!(!restored.codes().is_empty());
-    let done = Check { layout: Layout::Portable, walk: Walk::Done };
-    let member = (restored.data_dir(), restored.wal_dir());
-    let defects = verify_member_with(&member.0, &member.1, &restored.membership, done, &NoProgress).unwrap();
-    assert_eq!(defects, []);
 }
 
 #[test]
@@ -258,30 +259,6 @@ fn a_database_that_does_not_open_is_reported() {
 }
 
 #[test]
-fn a_visitor_rides_along_on_the_walk() {
-    #[derive(Default)]
-    struct Names(Vec<Vec<u8>>, u64, u64);
-    impl Visitor for Names {
-        fn bucket(&mut self, name: &[u8]) {
-            self.0.push(name.to_vec());
-        }
-        fn entry(&mut self, _element: Element<'_>) {
-            self.1 += 1;
-        }
-        fn defect(&mut self, _defect: Defect) {
-            self.2 += 1;
-        }
-    }
-    let restored = Restored::new();
-    let mut names = Names::default();
-    let check = Check { layout: Layout::Portable, walk: Walk::With(&mut names) };
-    let member = (restored.data_dir(), restored.wal_dir());
-    let defects = verify_member_with(&member.0, &member.1, &restored.membership, check, &NoProgress).unwrap();
-    assert_eq!(defects, []);
-    assert_eq!((names.0.len(), names.1, names.2), (5, 7, 0));
-}
-
-#[test]
 fn the_walk_can_be_interrupted() {
     struct Stop;
     impl Progress for Stop {
@@ -290,7 +267,8 @@ fn the_walk_can_be_interrupted() {
         }
     }
     let restored = Restored::new();
-    let verified = verify_member(&restored.data_dir(), &restored.wal_dir(), &restored.membership, &Stop);
+    let verified =
+        verify_member(&restored.data_dir(), &restored.wal_dir(), &restored.membership, Layout::Portable, &Stop);
     assert!(matches!(verified, Err(crate::Error::Interrupted)));
 }
 

@@ -23,50 +23,16 @@ pub enum Layout {
     Official,
 }
 
-/// Who looks at all the pages of the database.
-#[derive(Default)]
-pub enum Walk<'a> {
-    /// The verifier: the rules of bbolt, whatever the entries mean.
-    #[default]
-    Pages,
-    /// The verifier, and this visitor gets every entry and every defect of the walk.
-    With(&'a mut dyn Visitor),
-    /// The caller, who has done so: the verifier reads the small buckets only.
-    Done,
-}
-
-/// How a directory is verified; the default is the strictest.
-#[derive(Default)]
-pub struct Check<'a> {
-    /// How strictly.
-    pub layout: Layout,
-    /// How the database is walked.
-    pub walk: Walk<'a>,
-}
-
-/// [`verify_member_with`] the strictest check: the portable layout, and every page of the database.
-///
-/// # Errors
-/// As there.
-pub fn verify_member(
-    data_dir: &Path,
-    wal_dir: &Path,
-    expected: &Membership,
-    progress: &dyn Progress,
-) -> Result<Vec<Defect>> {
-    verify_member_with(data_dir, wal_dir, expected, Check::default(), progress)
-}
-
 /// Verifies that `data_dir` and `wal_dir` are those of a freshly restored member of `expected`, and gives every rule
 /// that is broken: none, when all is well. Nothing is written, and no lock is looked at.
 ///
 /// # Errors
 /// [`Error::Io`] when the system refuses, and [`Error::Interrupted`]; damage is never an error but a defect.
-pub fn verify_member_with(
+pub fn verify_member(
     data_dir: &Path,
     wal_dir: &Path,
     expected: &Membership,
-    check: Check<'_>,
+    layout: Layout,
     progress: &dyn Progress,
 ) -> Result<Vec<Defect>> {
     let files = Files::new(data_dir, wal_dir, expected);
@@ -78,13 +44,13 @@ pub fn verify_member_with(
     }
     match open_file(&files.database)? {
         Some(file) => {
-            database::verify(file, &files.database, expected, check.layout, check.walk, progress, &mut defects)?;
+            database::verify(file, &files.database, expected, layout, progress, &mut defects)?;
         }
         None => defects.push(missing("database-missing", &files.database)),
     }
-    let records = log::verify_wal(&files.wal_dir, expected, check.layout, &mut defects)?;
+    let records = log::verify_wal(&files.wal_dir, expected, layout, &mut defects)?;
     match open_file(&files.snap)? {
-        Some(file) => log::verify_snap(file, &files.snap, expected, check.layout, &records, &mut defects)?,
+        Some(file) => log::verify_snap(file, &files.snap, expected, layout, &records, &mut defects)?,
         None => defects.push(missing("snap-missing", &files.snap)),
     }
     Ok(defects)

@@ -14,7 +14,9 @@ mod litter;
 mod new_file;
 mod staged_dir;
 mod sync;
+mod unnamed;
 
 pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;
+pub use unnamed::unnamed_file;

@@ -20,7 +20,8 @@ const INSIDE_PREFIX: &str = ".restore-";
 ///
 /// Where the destination is absent, it is built beside it as `.NAME.restore-<random>` and renamed as a whole.
 /// Where the destination is an empty directory, which may be a mount point and keeps its owner and mode, it is
-/// built inside it, and its one top-level entry is renamed out. Dropped without [`StagedDir::commit`], it is
+/// built inside it, and its top-level entries are renamed out in the order of their names: whole at every instant if
+/// there is one, and otherwise whole when the last one is there. Dropped without [`StagedDir::commit`], it is
 /// removed, together with the missing parents that were made for it.
 #[derive(Debug)]
 pub struct StagedDir {
@@ -143,41 +144,39 @@ impl StagedDir {
         }
     }
 
-    /// One rename of the one entry, out of the staging directory into the destination around it.
+    /// One rename for each entry, out of the staging directory into the destination around it.
     fn move_out(&mut self) -> Result<()> {
-        let entry = self.only_entry()?;
         let mut around = names(&self.destination).map_err(Error::io("reading directory", &self.destination))?;
         around.retain(|name| Some(name.as_os_str()) != self.staging.file_name());
         if !around.is_empty() {
             return Err(refusal(&self.shown, self.label));
         }
-        let from = self.staging.join(&entry);
-        let to = self.destination.join(&entry);
-        // Survives a kill at any instant: the destination holds nothing but a hidden directory before it, and all
-        // of the content after it, perhaps beside a hidden empty directory, which etcd ignores.
-        match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            // Without NOREPLACE: a directory still replaces nothing but an empty directory.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                fs::rename(&from, &to).map_err(|error| self.naming(error))?;
+        let mut entries = names(&self.staging).map_err(Error::io("reading directory", &self.staging))?;
+        entries.sort_unstable();
+        for (moved, entry) in entries.iter().enumerate() {
+            if let Err(error) = self.move_entry(entry) {
+                // Back, the last one first; Drop takes them away with the rest.
+                for entry in entries.iter().take(moved).rev() {
+                    let _ = fs::rename(self.destination.join(entry), self.staging.join(entry));
+                }
+                return Err(self.naming(error));
             }
-            Err(errno) => return Err(self.naming(errno.into())),
         }
         self.done = true;
         let _ = fs::remove_dir(&self.staging);
-        // Survives a power cut after the report of success: until it, the new name may live in memory only.
+        // Survives a power cut after the report of success: until it, the new names may live in memory only.
         sync_dir(&self.destination)
     }
 
-    fn only_entry(&self) -> Result<OsString> {
-        let mut names = names(&self.staging).map_err(Error::io("reading directory", &self.staging))?;
-        match (names.pop(), names.is_empty()) {
-            (Some(name), true) => Ok(name),
-            _ => Err(Error::Io {
-                action: "moving into place",
-                path: self.shown.clone(),
-                source: io::Error::other("exactly one entry must be staged for a directory that exists"),
-            }),
+    fn move_entry(&self, entry: &OsStr) -> io::Result<()> {
+        let from = self.staging.join(entry);
+        let to = self.destination.join(entry);
+        // Survives a kill at any instant: the entry is in one of the two places, whole. What is left beside it then
+        // is a hidden directory, which etcd ignores.
+        match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+            // Without NOREPLACE: a directory still replaces nothing but an empty directory.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(&from, &to),
+            moved => Ok(moved?),
         }
     }
 
@@ -465,17 +464,25 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_destination_takes_exactly_one_entry() {
-        for count in [0, 2] {
-            let dir = tempfile::tempdir().unwrap();
-            let staged = StagedDir::create(dir.path(), "data-dir").unwrap();
-            for i in 0..count {
-                fs::write(staged.path().join(i.to_string()), b"").unwrap();
+    fn an_existing_destination_takes_all_entries_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let fill = |staged: &StagedDir| {
+            for name in ["a", "b"] {
+                fs::write(staged.path().join(name), b"ours").unwrap();
             }
+        };
+        let staged = StagedDir::create(dir.path(), "wal-dir").unwrap();
+        fill(&staged);
+        fs::create_dir(dir.path().join("c")).unwrap();
+        assert!(matches!(staged.commit().unwrap_err(), Error::DataDirNotEmpty { .. }));
+        assert_eq!(vec![OsString::from("c")], names(dir.path()).unwrap());
 
-            assert!(matches!(staged.commit().unwrap_err(), Error::Io { .. }));
-            assert!(is_empty(dir.path()).unwrap());
-        }
+        fs::remove_dir(dir.path().join("c")).unwrap();
+        let staged = StagedDir::create(dir.path(), "wal-dir").unwrap();
+        fill(&staged);
+        staged.commit().unwrap();
+        assert_eq!(2, names(dir.path()).unwrap().len());
+        assert_eq!(b"ours", fs::read(dir.path().join("b")).unwrap().as_slice());
     }
 
     #[test]

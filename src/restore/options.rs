@@ -1,6 +1,6 @@
 //! What a restore is told, and what it tells.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf, absolute};
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::raft::{Bootstrap, Member};
 pub struct RestoreOptions {
     /// `--data-dir`: must not exist, or be empty.
     pub data_dir: PathBuf,
-    /// `--wal-dir`: must not exist. `None` is `member/wal` in the data directory.
+    /// `--wal-dir`: must not exist, or be empty. `None` is `member/wal` in the data directory.
     pub wal_dir: Option<PathBuf>,
     /// Who the new cluster is.
     pub bootstrap: Bootstrap,
@@ -43,10 +43,10 @@ impl RestoreOptions {
             _ => {}
         }
         let Some(wal_dir) = &self.wal_dir else { return Ok(()) };
-        if self.data_dir.starts_with(wal_dir) {
+        if real(&self.data_dir).starts_with(real(wal_dir)) {
             return Err(Error::invalid("--data-dir lies in --wal-dir; a WAL directory holds WAL files alone"));
         }
-        if let Ok(inside) = wal_dir.strip_prefix(&self.data_dir)
+        if let Some(inside) = self.wal_in_data_dir()
             && (!inside.starts_with("member") || inside.starts_with("member/snap") || inside.components().count() < 2)
         {
             return Err(Error::invalid(
@@ -55,6 +55,25 @@ impl RestoreOptions {
         }
         Ok(())
     }
+
+    /// The way from the data directory to `--wal-dir`, if it lies in there by whatever spelling.
+    pub(super) fn wal_in_data_dir(&self) -> Option<PathBuf> {
+        let wal_dir = real(self.wal_dir.as_ref()?);
+        wal_dir.strip_prefix(real(&self.data_dir)).ok().map(Path::to_owned)
+    }
+}
+
+/// The one spelling of a path whose end may not exist yet: absolute, without links and detours.
+fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for component in absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match component {
+            Component::ParentDir => drop(real.pop()),
+            other => real.push(other),
+        }
+        real = real.canonicalize().unwrap_or(real);
+    }
+    real
 }
 
 /// A member of the new cluster.

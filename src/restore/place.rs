@@ -2,19 +2,27 @@
 //!
 //! With the WAL below the data directory there is one rename, and it decides. With `--wal-dir` there are two: the WAL
 //! goes first, with a mark in it that is taken away after the data directory stands. Killed in between, etcd refuses
-//! to start (a WAL without its database), and the next restore finds the mark and clears the WAL away.
+//! to start (a WAL without its database), and the next restore finds the mark and clears the WAL away. Killed later,
+//! the mark stays in the WAL of a member that may start and live for years; so the mark alone says nothing, and only
+//! a WAL to which nothing was written since is cleared away.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::durable::{StagedDir, sync_dir};
 use crate::error::{Error, Result};
+use crate::raft::{RESTORED_TERM, wal};
 
 use super::options::RestoreOptions;
 
-const UNFINISHED: &str = "restore.unfinished";
+/// The mark. It sorts before a segment's name, and so gets into place before it.
+const UNFINISHED: &str = ".restore-unfinished";
+/// What the mark and everything else begins with that a killed restore leaves, segments aside.
+const HIDDEN: &[u8] = b".restore-";
 const DATA_DIR: &str = "data-dir";
 const WAL_DIR: &str = "wal-dir";
 
@@ -39,16 +47,14 @@ impl Place {
     /// Makes the empty directories `member`, `member/snap` and that of the WAL, all 0700.
     pub(super) fn create(options: &RestoreOptions) -> Result<Self> {
         let data = StagedDir::create(&options.data_dir, DATA_DIR)?;
-        let wal = match &options.wal_dir {
-            None => Wal::Inside(data.path().join("member").join("wal")),
-            Some(wal_dir) => {
-                if let Ok(inside) = wal_dir.strip_prefix(&options.data_dir) {
-                    Wal::Inside(data.path().join(inside))
-                } else {
-                    clear_unfinished(wal_dir)?;
-                    let staged = StagedDir::create(wal_dir, WAL_DIR)?;
-                    Wal::Apart { staged, destination: wal_dir.clone() }
+        let wal = match (&options.wal_dir, options.wal_in_data_dir()) {
+            (None, _) => Wal::Inside(data.path().join("member").join("wal")),
+            (Some(_), Some(inside)) => Wal::Inside(data.path().join(inside)),
+            (Some(wal_dir), None) => {
+                if is_unfinished(wal_dir) {
+                    clear(wal_dir)?;
                 }
+                Wal::Apart { staged: StagedDir::create(wal_dir, WAL_DIR)?, destination: wal_dir.clone() }
             }
         };
         let place = Self { data, wal };
@@ -94,10 +100,13 @@ impl Place {
         let Wal::Apart { staged, destination } = self.wal else { return self.data.commit() };
         let mark = staged.path().join(UNFINISHED);
         File::create_new(&mark).and_then(|file| file.sync_all()).map_err(Error::io("creating", &mark))?;
+        let existed = destination.exists();
         staged.commit()?;
         if let Err(error) = self.data.commit() {
             // The WAL alone is of no use; should removing it fail, the mark lets the next restore do it.
-            let _ = fs::remove_dir_all(&destination);
+            if clear(&destination).is_ok() && !existed {
+                let _ = fs::remove_dir(&destination);
+            }
             return Err(error);
         }
         let mark = destination.join(UNFINISHED);
@@ -110,17 +119,41 @@ impl Place {
 pub(super) fn check_vacant(options: &RestoreOptions) -> Result<()> {
     StagedDir::check_vacant(&options.data_dir, DATA_DIR)?;
     match &options.wal_dir {
-        Some(wal_dir) if wal_dir.strip_prefix(&options.data_dir).is_err() && !wal_dir.join(UNFINISHED).exists() => {
+        Some(wal_dir) if options.wal_in_data_dir().is_none() && !is_unfinished(wal_dir) => {
             StagedDir::check_vacant(wal_dir, WAL_DIR)
         }
         _ => Ok(()),
     }
 }
 
-/// Removes the WAL directory that a killed restore left without its data directory.
-fn clear_unfinished(wal_dir: &Path) -> Result<()> {
-    if wal_dir.join(UNFINISHED).exists() {
-        fs::remove_dir_all(wal_dir).map_err(Error::io("removing the unfinished", wal_dir))?;
+/// Whether a restore was killed when `wal_dir` stood and the data directory did not: the mark is there, and nothing
+/// else but perhaps the segment as it was restored. The first election of a member that starts adds to it.
+fn is_unfinished(wal_dir: &Path) -> bool {
+    let segment = wal::restored_name();
+    let ours = |name: &OsStr| name.as_bytes().starts_with(HIDDEN) || name == segment.as_str();
+    let only_ours =
+        fs::read_dir(wal_dir).is_ok_and(|mut names| names.all(|name| name.is_ok_and(|name| ours(&name.file_name()))));
+    if !only_ours || !wal_dir.join(UNFINISHED).exists() {
+        return false;
+    }
+    wal::read_dir(wal_dir).is_ok_and(|wal| {
+        let members = wal.conf_changes.len() as u64;
+        wal.segments.is_empty()
+            || wal.entries == members
+                && wal.hard_state.is_some_and(|state| (state.term, state.commit) == (RESTORED_TERM, members))
+    })
+}
+
+/// Empties the WAL directory of an unfinished restore, the mark last. The directory stays: it may be a mount point.
+fn clear(wal_dir: &Path) -> Result<()> {
+    for name in [wal::restored_name().as_str(), UNFINISHED] {
+        let path = wal_dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("removing the unfinished", &path)(error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

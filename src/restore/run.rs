@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::data_dir;
+use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
@@ -77,7 +77,7 @@ fn write_database(
 
 /// Reads everything back through the offline verifier, before it can take anybody's place.
 fn prove(options: &RestoreOptions, membership: &Membership, place: &Place, progress: &dyn Progress) -> Result<()> {
-    let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, progress)?;
+    let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, Layout::Portable, progress)?;
     if defects.is_empty() {
         return Ok(());
     }
@@ -135,7 +135,7 @@ fn steps(
             "write {} with the {} new members in place of the {} old ones",
             snap_dir.join("db").display(),
             membership.members.len(),
-            snapshot.contents().members.len()
+            snapshot.contents().members
         ),
     ];
     if let Some(to) = bump_to {

@@ -20,6 +20,9 @@ pub struct StoreMeta {
     pub finished_compact: Option<Revision>,
 }
 
+/// The revision of a store to which nothing was ever written; the first write of a user makes 2.
+const FIRST_REVISION: i64 = 1;
+
 impl StoreMeta {
     /// Takes in one entry of the bucket; keys that it does not know are passed over.
     pub fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Malformed> {
@@ -38,11 +41,14 @@ impl StoreMeta {
 
     /// The revision at which a server with this store starts, given the main revision of the last key.
     ///
-    /// The greatest of the three: compaction may have removed the last keys (etcd mvcc `kvstore.go: restore`).
+    /// The greatest of the three, and 1 at least: compaction may have removed the last keys, and an empty store is at
+    /// revision 1 (etcd mvcc `kvstore.go: NewStore, restore`).
     #[must_use]
     pub fn current_revision(&self, last_key: i64) -> i64 {
         let compact = |revision: Option<Revision>| revision.map_or(0, |revision| revision.main);
-        last_key.max(compact(self.scheduled_compact)).max(compact(self.finished_compact))
+        [compact(self.scheduled_compact), compact(self.finished_compact), FIRST_REVISION]
+            .into_iter()
+            .fold(last_key, i64::max)
     }
 }
 
@@ -62,13 +68,6 @@ pub fn conf_state_json(voters: &[u64]) -> String {
     format!(r#"{{"voters":[{}],"auto_leave":false}}"#, ids.join(","))
 }
 
-/// Reads `3.6.0` as (3, 6).
-#[must_use]
-pub fn storage_version_of(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
-    Some((parts.next()??, parts.next()??))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +76,7 @@ mod tests {
     fn the_current_revision_is_the_greatest_of_last_key_and_compactions() {
         let mut meta = StoreMeta::default();
         assert_eq!(7, meta.current_revision(7));
+        assert_eq!(1, meta.current_revision(0), "an empty store");
 
         meta.take(buckets::META_SCHEDULED_COMPACT, &Revision { main: 9, sub: 0 }.to_bytes()).unwrap();
         meta.take(buckets::META_FINISHED_COMPACT, &Revision { main: 8, sub: 0 }.to_bytes()).unwrap();

@@ -14,7 +14,7 @@ mod revision;
 pub use key_value::KeyValue;
 pub use lease::Lease;
 pub use members::{StoredMember, parse_member_id};
-pub use meta::{StoreMeta, conf_state_json, parse_u64, storage_version_of};
+pub use meta::{StoreMeta, conf_state_json, parse_u64};
 pub use revision::{Revision, RevisionKey};
 
 /// Why bytes are not what their bucket says they are: a lower-case clause.

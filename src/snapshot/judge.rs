@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::bbolt::{Element, Visitor};
 use crate::defect::Defect;
-use crate::schema::auth::{Alarm, check_named};
+use crate::schema::auth::{Alarm, check_role, check_user};
 use crate::schema::{
     KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64,
 };
@@ -26,8 +26,8 @@ pub struct Contents {
     pub revisions: u64,
     /// The bucket `meta`.
     pub meta: StoreMeta,
-    /// The bucket `members`.
-    pub members: Vec<StoredMember>,
+    /// Entries of bucket `members`.
+    pub members: u64,
     /// The bucket `alarm`.
     pub alarms: Vec<Alarm>,
     /// Leases that are stored.
@@ -156,14 +156,15 @@ impl Judge {
                 self.lease_ids.insert(lease.id);
             }
             Room::Members => {
-                contents.members.push(StoredMember::parse(key, value).map_err(bad("member-malformed"))?);
+                StoredMember::parse(key, value).map_err(bad("member-malformed"))?;
+                contents.members += 1;
             }
             Room::MembersRemoved => {
                 parse_member_id(key).map_err(bad("member-malformed"))?;
             }
             Room::Alarm => contents.alarms.push(Alarm::parse(key).map_err(bad("alarm-malformed"))?),
-            Room::AuthUsers => check_named("User", key, value).map_err(bad("user-malformed"))?,
-            Room::AuthRoles => check_named("Role", key, value).map_err(bad("role-malformed"))?,
+            Room::AuthUsers => check_user(key, value).map_err(bad("user-malformed"))?,
+            Room::AuthRoles => check_role(key, value).map_err(bad("role-malformed"))?,
             Room::Auth => match key {
                 buckets::AUTH_ENABLED => contents.auth_enabled = value == [1],
                 buckets::AUTH_REVISION => {

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
-
 use crate::archive::{self, Extracted, HASH_LEN, Kind};
 use crate::bbolt::{Database, Walked, walk};
 use crate::defect::Defect;
+use crate::durable::unnamed_file;
 use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::progress::Progress;
@@ -274,9 +273,4 @@ fn spooled<T>(path: &Path, work: impl Fn(File) -> Result<T>) -> Result<T> {
     }
     let elsewhere = std::env::temp_dir();
     work(unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?)
-}
-
-fn unnamed_file(directory: &Path) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
