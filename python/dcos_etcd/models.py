@@ -6,10 +6,10 @@ Ids of members and clusters are text, lower-case hexadecimal, as etcd prints the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dcos_etcd.exceptions import Defect
 
@@ -37,6 +37,16 @@ __all__ = [
     "Tls",
     "VerifyReport",
 ]
+
+_Model = TypeVar("_Model")
+
+
+def _filled(cls: type[_Model], data: Mapping[str, Any], **converted: object) -> _Model:
+    """A model out of the fields of its own names in `data`, lists as tuples, but for those that are given."""
+    values = {field.name: data[field.name] for field in fields(cls) if field.name not in converted}  # type: ignore[arg-type]
+    return cls(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}, **converted
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +150,7 @@ class PlannedMember:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> PlannedMember:
-        return cls(id=data["id"], name=data["name"], peer_urls=tuple(data["peer_urls"]))
+        return _filled(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,13 +173,7 @@ class Status:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Status:
-        return cls(
-            hash=data["hash"],
-            revision=data["revision"],
-            total_key=data["total_key"],
-            total_size=data["total_size"],
-            version=data["version"],
-        )
+        return _filled(cls, data)
 
     def _to_etcd(self) -> dict[str, Any]:
         return {
@@ -219,21 +223,11 @@ class Manifest:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        return cls(
-            format_version=data["format_version"],
+        return _filled(
+            cls,
+            data,
             created_at=_time(data["created_at"]),
-            tool=data["tool"],
-            endpoint=data["endpoint"],
-            cluster_id=data["cluster_id"],
-            member_id=data["member_id"],
-            etcd_version=data["etcd_version"],
-            storage_version=data["storage_version"],
-            revision=data["revision"],
-            raft_term=data["raft_term"],
-            raft_index=data["raft_index"],
             members=tuple(Member._from_manifest(member) for member in data["members"]),
-            size=data["size"],
-            sha256=data["sha256"],
         )
 
 
@@ -276,15 +270,12 @@ class BackupReport:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> BackupReport:
-        return cls(
+        return _filled(
+            cls,
+            data,
             path=Path(data["path"]),
-            compression=data["compression"],
-            archive_size=data["archive_size"],
-            endpoint=data["endpoint"],
             skipped=tuple(Skipped(endpoint=one["endpoint"], reason=one["reason"]) for one in data["skipped"]),
             manifest=Manifest._from_json(data["manifest"]),
-            duration_seconds=data["duration_seconds"],
-            warnings=tuple(data["warnings"]),
         )
 
 
@@ -321,18 +312,12 @@ class VerifyReport:
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> VerifyReport:
         manifest = data["manifest"]
-        return cls(
+        return _filled(
+            cls,
+            data,
             path=Path(data["path"]),
-            kind=data["kind"],
-            file_size=data["file_size"],
-            database_size=data["database_size"],
-            sha256=data["sha256"],
-            hash_checked=data["hash_checked"],
             status=Status._from_json(data["status"]),
             manifest=None if manifest is None else Manifest._from_json(manifest),
-            pages=data["pages"],
-            pages_free=data["pages_free"],
-            warnings=tuple(data["warnings"]),
         )
 
 
@@ -374,21 +359,13 @@ class RestoreReport:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> RestoreReport:
-        return cls(
+        return _filled(
+            cls,
+            data,
             path=Path(data["path"]),
             data_dir=Path(data["data_dir"]),
             wal_dir=Path(data["wal_dir"]),
-            name=data["name"],
-            member_id=data["member_id"],
-            cluster_id=data["cluster_id"],
             members=tuple(PlannedMember._from_json(member) for member in data["members"]),
-            revision=data["revision"],
-            bumped_revision=data["bumped_revision"],
-            database_size=data["database_size"],
-            sha256=data["sha256"],
-            dry_run=data["dry_run"],
-            steps=tuple(data["steps"]),
-            warnings=tuple(data["warnings"]),
         )
 
 
@@ -437,7 +414,9 @@ class MemberList:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> MemberList:
-        return cls(
+        return _filled(
+            cls,
+            data,
             header=ResponseHeader._from_etcd(data["header"]),
             members=tuple(Member._from_etcd(member) for member in data["members"]),
         )
@@ -461,7 +440,7 @@ class Health:
     def _from_json(cls, data: Mapping[str, Any] | None) -> Health | None:
         if data is None:
             return None
-        return cls(healthy=data["healthy"], took_seconds=data["took_seconds"], error=data["error"])
+        return _filled(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -482,7 +461,7 @@ class HashKv:
     def _from_json(cls, data: Mapping[str, Any] | None) -> HashKv | None:
         if data is None:
             return None
-        return cls(hash=data["hash"], revision=data["revision"], compact_revision=data["compact_revision"])
+        return _filled(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -550,33 +529,15 @@ class EndpointFacts:
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> EndpointFacts:
         members = data["members"]
-        return cls(
-            endpoint=data["endpoint"],
-            given=data["given"],
-            reachable=data["reachable"],
-            denied=data["denied"],
-            error=data["error"],
+        return _filled(
+            cls,
+            data,
             member_id=data["member_id_hex"],
             cluster_id=data["cluster_id_hex"],
-            name=data["name"],
-            version=data["version"],
-            storage_version=data["storage_version"],
-            db_size=data["db_size"],
-            db_size_in_use=data["db_size_in_use"],
-            db_size_quota=data["db_size_quota"],
             leader=data["leader_hex"],
-            is_learner=data["is_learner"],
-            raft_term=data["raft_term"],
-            raft_index=data["raft_index"],
-            raft_index_later=data["raft_index_later"],
-            raft_applied_index=data["raft_applied_index"],
-            revision=data["revision"],
-            alarms=tuple(data["alarms"]),
-            errors=tuple(data["errors"]),
             linearizable=Health._from_json(data["linearizable"]),
             serializable=Health._from_json(data["serializable"]),
             hash_kv=HashKv._from_json(data["hash_kv"]),
-            hash_kv_error=data["hash_kv_error"],
             members=None if members is None else tuple(members),
         )
 
@@ -603,14 +564,7 @@ class Finding:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Finding:
-        return cls(
-            id=data["id"],
-            severity=data["severity"],
-            endpoint=data["endpoint"],
-            message=data["message"],
-            evidence=data["evidence"],
-            advice=data["advice"],
-        )
+        return _filled(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -634,12 +588,13 @@ class Diagnosis:
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Diagnosis:
         header = data["header"]
-        return cls(
+        return _filled(
+            cls,
+            data,
             header=None if header is None else ResponseHeader._from_etcd(header),
             members=tuple(Member._from_etcd(member) for member in data["members"]),
             endpoints=tuple(EndpointFacts._from_json(facts) for facts in data["endpoints"]),
             findings=tuple(Finding._from_json(finding) for finding in data["findings"]),
-            healthy=data["healthy"],
         )
 
 
