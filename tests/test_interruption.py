@@ -44,18 +44,18 @@ def archive(member: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+# A shell without job control starts its background jobs deaf to SIGINT, and children inherit that; hence the handler.
+PROGRAM = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("dcos_etcd", run_name="__main__", alter_sys=True)
+"""
+
+
 def command(*arguments: str | Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dcos_etcd", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no thread of ours runs at the time of the fork
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-
-
-def hear_ctrl_c() -> None:
-    """Undo what a shell without job control does to jobs in the background, and children inherit: deafness to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: subprocess.Popen[bytes], how: signal.Signals, after: float) -> int:
