@@ -62,7 +62,7 @@ etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/
 bench: $(MODULE) etcd-binaries ## Measure us beside the peers on 1.35 GiB, in 15 minutes; needs 8 GiB of disk in TMPDIR
 	$(BIN)/python benches/bench.py $(ARGS)
 
-bench-small: $(MODULE) etcd-binaries ## The same on 120 MiB, in two minutes
+bench-small: $(MODULE) etcd-binaries ## The same on 120 MiB, in a minute
 	$(BIN)/python benches/bench.py --keys 60000 $(ARGS)
 
 clean: ## Remove what was built; the cache of etcd binaries stays

@@ -258,6 +258,7 @@ def starts(bench: Bench, binaries: EtcdBinaries) -> None:
     for _ in range(SHORT_RUNS):
         bench.run("python", "python -c pass", [sys.executable, "-c", "pass"])
         bench.run("import", "import dcos_etcd", [sys.executable, "-c", "import dcos_etcd"])
+        bench.run("import verb", "import one verb", [sys.executable, "-c", "from dcos_etcd import restore"])
         bench.run("help", "dcos-etcdctl --help", [OURS, "--help"])
         bench.run("etcdctl help", f"etcdctl {binaries.version} --help", [binaries.etcdctl, "--help"])
 
@@ -284,6 +285,7 @@ def rows(bench: Bench) -> list[Row]:
         Row("verify .tar.gz", bench["verify tar.gz"], old_status, 4),
         Row("verify .tar.zst", bench["verify tar.zst"], old_status, 4),
         Row("import dcos_etcd", bench["import"], bench["python"], seconds=0.050),
+        Row("from dcos_etcd import restore", bench["import verb"], bench["python"]),
         Row("--help", bench["help"], bench["etcdctl help"], seconds=0.120),
     ]
     if "etcdctl restore" in bench.steps:

@@ -22,15 +22,16 @@ SERVER_FLAGS = [
 
 CONNECTIONS = 3
 
-SHORTEST, LONGEST = 200, 3072
+SHORTEST, USUAL, LONGEST = 200, 850, 3072
+"""Bytes of a value."""
 
-WORDS = (
+WORDS = (  # noqa: SIM905 - a line for each word would make a page
     "active agent allocated attributes capacity checkpoint cluster constraint container cpus created deployment disk "
     "endpoint environment executor failed framework gateway gpus group health healthy hostname image instances killed "
     "labels latest lost marathon master memory mesos mounts network node offered overlay owner partition pending port "
     "principal private public quota region replica reserved resources role running scheduler secret service staging "
     "state status subnet task timeout token unreachable updated volume weight zone"
-).split()  # noqa: SIM905 - a line for each word would make a page
+).split()
 
 
 def document(number: int) -> bytes:
@@ -38,10 +39,10 @@ def document(number: int) -> bytes:
     chance = random.Random(number)  # noqa: S311 - chance that can be repeated is wanted
     fields = [f'{{"id":"{chance.getrandbits(128):032x}","version":{number}']
     length = len(fields[0]) + 1
-    wanted = chance.randint(SHORTEST, LONGEST)
+    wanted = chance.triangular(SHORTEST, LONGEST, USUAL)
     while length < wanted:
         name, first, second = chance.choices(WORDS, k=3)
-        field = f',"{name}":{{"{first}":"{second}","digest":"{chance.getrandbits(192):048x}"}}'
+        field = f',"{name}":{{"{first}":"{second}","digest":"{chance.getrandbits(384):096x}"}}'
         fields.append(field)
         length += len(field)
     return "".join([*fields, "}"]).encode()
