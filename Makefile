@@ -59,7 +59,7 @@ py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
 	$(BIN)/python tests/etcd_binaries.py
 
-bench: $(MODULE) etcd-binaries ## Measure us beside the peers on 1.35 GiB, in 15 minutes; needs 8 GiB of disk in TMPDIR
+bench: $(MODULE) etcd-binaries ## Measure us beside the peers on 1.35 GiB, in 7 minutes; needs 8 GiB of disk in TMPDIR
 	$(BIN)/python benches/bench.py $(ARGS)
 
 bench-small: $(MODULE) etcd-binaries ## The same on 120 MiB, in a minute
