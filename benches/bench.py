@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -359,6 +360,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each program runs (default %(default)s)")
     parser.add_argument("--directory", help="where to write, on a disk (default $TMPDIR or /tmp)")
     arguments = parser.parse_args()
+    # Ended by Ctrl-C or by kill, wherever it was started from: the directory goes.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="dcos-etcd-bench-", dir=arguments.directory) as name:
         directory = Path(name)
         if (kind := filesystem_of(directory)) in {"tmpfs", "ramfs"}:
