@@ -1,0 +1,179 @@
+"""What the measurements come to: medians, ratios, and the tables in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MIB = 1 << 20
+
+MEMORY_TARGET = 96 * MIB
+"""Peak memory that each of our verbs may have, in bytes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one program.
+
+    Attributes:
+        wall: Seconds.
+        cpu: Seconds of all its threads, in the program and in the kernel for it.
+        peak: Its largest resident memory, in bytes.
+        size: Bytes that it wrote, as the lengths of the files.
+    """
+
+    wall: float
+    cpu: float
+    peak: int
+    size: int
+
+
+@dataclass
+class Step:
+    """Every run of one program with the same arguments."""
+
+    title: str
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def wall(self) -> float:
+        """Median seconds."""
+        return statistics.median(run.wall for run in self.runs)
+
+    @property
+    def cpu(self) -> float:
+        """Median seconds of CPU."""
+        return statistics.median(run.cpu for run in self.runs)
+
+    @property
+    def peak(self) -> int:
+        """The most memory of any run, in bytes."""
+        return max(run.peak for run in self.runs)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the last run wrote."""
+        return self.runs[-1].size
+
+
+def in_turn(steps: Sequence[Step]) -> Step:
+    """Steps that are done one after the other, as one: times add up round by round, the last one's result counts."""
+    rounds = zip(*(step.runs for step in steps), strict=True)
+    return Step(
+        " + ".join(step.title for step in steps),
+        [
+            Run(sum(r.wall for r in runs), sum(r.cpu for r in runs), max(r.peak for r in runs), runs[-1].size)
+            for runs in rounds
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A comparison.
+
+    Attributes:
+        work: What is done.
+        ours: Our step.
+        peer: The peer's step.
+        times: How many times faster than the peer we want to be; `None` without a target.
+        size: The largest result that we want, as a multiple of the peer's.
+        seconds: The most time that we want to take, whatever the peer takes.
+    """
+
+    work: str
+    ours: Step
+    peer: Step
+    times: float | None = None
+    size: float | None = None
+    seconds: float | None = None
+
+    def cells(self) -> list[str]:
+        """The cells of the table."""
+        ratio = self.peer.wall / self.ours.wall
+        targets, reached = [], [self.ours.peak <= MEMORY_TARGET]
+        if self.times is not None:
+            targets.append(f"{self.times:.3g}x")
+            reached.append(ratio >= self.times)
+        if self.size is not None:
+            targets.append(f"size {self.size:.3g}x")
+            reached.append(self.ours.size <= self.size * self.peer.size)
+        if self.seconds is not None:
+            targets.append(f"{self.seconds * 1000:.0f} ms")
+            reached.append(self.ours.wall <= self.seconds)
+        verdict = ("yes" if all(reached) else "**no**") if targets else ""
+        return [
+            self.work,
+            self.peer.title,
+            _seconds(self.ours.wall),
+            _seconds(self.peer.wall),
+            f"{ratio:.2f}x",
+            ", ".join(targets),
+            verdict,
+            f"{self.ours.cpu:.2f} / {self.peer.cpu:.2f}",
+            f"{_mib(self.ours.peak)} / {_mib(self.peer.peak)}",
+            " / ".join(_mib(step.size) for step in (self.ours, self.peer) if step.size),
+        ]
+
+
+HEADINGS = [
+    "work",
+    "against",
+    "ours, s",
+    "peer, s",
+    "ratio",
+    "target",
+    "reached",
+    "CPU, s",
+    "peak, MiB",
+    "result, MiB",
+]
+
+
+def comparison(rows: Iterable[Row]) -> str:
+    """The table of comparisons."""
+    return _table(HEADINGS, [row.cells() for row in rows])
+
+
+def every_step(steps: Iterable[Step]) -> str:
+    """The table of single programs, with how far their runs lie apart."""
+    return _table(
+        ["program", "runs", "median, s", "least to most, s", "CPU, s", "peak, MiB", "result, MiB"],
+        [
+            [
+                step.title,
+                str(len(step.runs)),
+                _seconds(step.wall),
+                f"{_seconds(min(run.wall for run in step.runs))} to {_seconds(max(run.wall for run in step.runs))}",
+                f"{step.cpu:.2f}",
+                _mib(step.peak),
+                _mib(step.size) if step.size else "",
+            ]
+            for step in steps
+        ],
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:.1f}" if size < 100 * MIB else f"{size / MIB:.0f}"
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(line[column]) for line in [headings, *rows]) for column in range(len(headings))]
+
+    def line(cells: list[str]) -> str:
+        padded = [
+            cell.ljust(w) if n < 2 else cell.rjust(w) for n, (cell, w) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [("-" * w) if n < 2 else "-" * (w - 1) + ":" for n, w in enumerate(widths)]
+    return "\n".join([line(headings), line(rule), *map(line, rows)])
