@@ -10,33 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::hex::hex_id;
 
-/// A server's version; what follows a `-` or `+` is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    /// The 3 of 3.5.30.
-    pub major: u32,
-    /// The 5 of 3.5.30.
-    pub minor: u32,
-    /// The 30 of 3.5.30.
-    pub patch: u32,
-}
-
-impl Version {
-    /// Parses `3.5.30`, and `3.5.30-custom` as the same; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.split(['-', '+']).next()?;
-        let mut numbers = text.split('.').map(|number| number.parse::<u32>().ok());
-        let version = Self { major: numbers.next()??, minor: numbers.next()??, patch: numbers.next()?? };
-        numbers.next().is_none().then_some(version)
-    }
-
-    /// Whether it is 3.5.0, 3.5.1 or 3.5.2: these can lose writes or let members diverge when a server is killed under
-    /// load, and upstream advises against them.
-    pub fn loses_data(self) -> bool {
-        self.major == 3 && self.minor == 5 && self.patch <= 2
-    }
-}
-
 /// Header of a response, as `member list -w json` prints it: zero fields left out, no revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {

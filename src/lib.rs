@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`] |
+//! | ground | [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`], [`version`] |
 //! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
 //! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
 //! | use cases | [`snapshot`], [`data_dir`], [`restore`], `backup`, [`diagnose`] |
@@ -23,6 +23,7 @@ pub mod hex;
 pub mod progress;
 pub mod proto;
 pub mod read_at;
+pub mod version;
 
 pub mod archive;
 pub mod bbolt;

@@ -25,6 +25,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "hex": set(),
         "progress": {"error"},
         "read_at": {"error"},
+        "version": set(),
     },
     {
         "bbolt": set(),

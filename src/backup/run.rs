@@ -15,9 +15,10 @@ use crate::archive::{FORMAT_VERSION, Manifest, ManifestMember};
 use crate::client::{Chunk, Connector, Failure, FailureKind, SnapshotStream, Unopened, nobody};
 use crate::durable::NewFile;
 use crate::error::{Error, Result};
-use crate::facts::{Member, MemberStatus, Version};
+use crate::facts::{Member, MemberStatus};
 use crate::hex::hex_id;
 use crate::progress::Progress;
+use crate::version::Version;
 
 /// Bytes between two reports, beside those of the timer.
 const REPORT_STEP: u64 = 1 << 20;

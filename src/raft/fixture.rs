@@ -1,7 +1,5 @@
 //! The cluster of the golden vectors, for tests.
 
-use std::fmt::Write as _;
-
 use super::{Bootstrap, Membership, bootstrap};
 
 /// A plan with the token of the golden vectors.
@@ -18,12 +16,4 @@ pub(crate) fn plan(name: &str, initial_cluster: &str, advertised: &str) -> Boots
 pub(crate) fn three_members() -> Membership {
     let cluster = "m1=http://127.0.0.1:42901,m2=http://127.0.0.1:42902,m3=http://127.0.0.1:42903";
     bootstrap(&plan("m1", cluster, "http://127.0.0.1:42901")).unwrap()
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
 }

@@ -481,7 +481,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::raft::fixture::hex;
+    use crate::hex::hex;
 
     #[test]
     fn zeros_are_written() {

@@ -98,7 +98,8 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::raft::fixture::{hex, three_members};
+    use crate::hex::hex;
+    use crate::raft::fixture::three_members;
 
     #[test]
     fn a_restored_file_is_that_of_etcd() {

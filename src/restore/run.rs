@@ -37,7 +37,7 @@ pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -
     snap::write_dir(&place.snap_dir(), &membership)?;
     wal::write_dir(place.wal_dir(), &membership)?;
     prove(options, &membership, &place, progress)?;
-    let database_size = snapshot.report().database_size;
+    let database_size = snapshot.database_size();
     progress.step(Stage::Sync, 0, Some(database_size))?;
     place.commit()?;
     // The restore stands; nothing that is asked now can undo it.
@@ -127,7 +127,7 @@ fn steps(
         format!(
             "verify {}: {} bytes of database, sha256 {}, revision {}",
             path.display(),
-            snapshot.report().database_size,
+            snapshot.database_size(),
             snapshot.sha256(),
             snapshot.contents().current_revision()
         ),

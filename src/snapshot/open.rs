@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
+use crate::version::Version;
 
 use super::judge::{Contents, Judge};
 use super::report::{Status, VerifyReport};
@@ -104,6 +105,12 @@ impl VerifiedSnapshot {
         &self.contents
     }
 
+    /// Bytes of the database as it came, hash excluded.
+    #[must_use]
+    pub fn database_size(&self) -> u64 {
+        self.extracted.database_len
+    }
+
     /// SHA-256 of the database in hex.
     #[must_use]
     pub fn sha256(&self) -> String {
@@ -134,7 +141,7 @@ impl VerifiedSnapshot {
             path: self.path.clone(),
             kind: self.extracted.kind.as_str(),
             file_size: self.extracted.file_len,
-            database_size: self.extracted.database_len,
+            database_size: self.database_size(),
             sha256: self.sha256(),
             hash_checked: self.hash_checked,
             status: self.status(),
@@ -244,9 +251,9 @@ fn check_manifest(extracted: &Extracted, defects: &mut Vec<Defect>) {
     }
 }
 
-/// etcd 3.5.0 to 3.5.2 can lose writes when killed (etcd issue 13766), and a snapshot shows no sign of it.
+/// A snapshot shows no sign of the writes that its sender had lost.
 fn lossy(etcd_version: &str) -> Option<String> {
-    matches!(etcd_version, "3.5.0" | "3.5.1" | "3.5.2").then(|| {
+    Version::parse(etcd_version).is_some_and(Version::loses_data).then(|| {
         format!("taken from etcd {etcd_version}, whose members can differ after a crash: compare the key space hashes")
     })
 }

@@ -156,13 +156,11 @@ fn complaints(entry: &EndpointFacts, findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{healthy, ids, kill};
+    use super::super::fixtures::{found, healthy, ids, kill};
     use super::*;
 
     fn findings(facts: &Facts) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        judge(facts, &mut findings);
-        findings
+        found(judge, facts)
     }
 
     fn failed(error: &str) -> ReadProbe {

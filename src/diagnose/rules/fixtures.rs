@@ -74,6 +74,13 @@ pub(in crate::diagnose) fn kill(facts: &mut Facts, index: usize) {
     facts.endpoints[index] = dead;
 }
 
+/// What one rule finds.
+pub(in crate::diagnose) fn found(rule: impl FnOnce(&Facts, &mut Vec<Finding>), facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    rule(facts, &mut findings);
+    findings
+}
+
 pub(in crate::diagnose) fn ids(findings: &[Finding]) -> Vec<&'static str> {
     findings.iter().map(|finding| finding.id).collect()
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::reach::known_members;
 use crate::diagnose::report::Finding;
-use crate::facts::{EndpointFacts, Facts, HashKv, Version};
+use crate::facts::{EndpointFacts, Facts, HashKv};
+use crate::version::Version;
 
 /// The first releases that hash a tombstone at the compacted revision.
 const NEW_HASH_SINCE: [Version; 2] =
@@ -139,13 +140,11 @@ fn not_compared(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{healthy, ids, kill};
+    use super::super::fixtures::{found, healthy, ids, kill};
     use super::*;
 
     fn findings(facts: &Facts) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        judge(facts, &mut findings);
-        findings
+        found(judge, facts)
     }
 
     fn hash(hash: u32, compact_revision: i64) -> HashKv {

@@ -146,13 +146,11 @@ fn even_voters(members: &BTreeMap<u64, &Member>, findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{healthy, ids};
+    use super::super::fixtures::{found, healthy, ids};
     use super::*;
 
     fn findings(facts: &Facts) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        judge(facts, &mut findings);
-        findings
+        found(judge, facts)
     }
 
     fn everywhere(facts: &mut Facts, change: impl Fn(&mut MemberList)) {

@@ -131,14 +131,12 @@ fn incomplete(label: &str, endpoint: &str, error: String) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{healthy, ids, kill};
+    use super::super::fixtures::{found, healthy, ids, kill};
     use super::*;
     use crate::diagnose::Severity;
 
     fn findings(facts: &Facts) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        judge(facts, &mut findings);
-        findings
+        found(judge, facts)
     }
 
     #[test]

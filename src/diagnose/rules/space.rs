@@ -1,7 +1,8 @@
 //! Room in the database.
 
 use crate::diagnose::report::Finding;
-use crate::facts::{EndpointFacts, Facts, Version};
+use crate::facts::{EndpointFacts, Facts};
+use crate::version::Version;
 
 /// etcd's quota where no `--quota-backend-bytes` is given.
 const DEFAULT_QUOTA: i64 = 2 * 1024 * 1024 * 1024;

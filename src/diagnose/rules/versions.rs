@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::diagnose::report::{Finding, Severity};
-use crate::facts::{Facts, Version};
+use crate::facts::Facts;
+use crate::version::Version;
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
