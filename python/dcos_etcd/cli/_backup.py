@@ -28,6 +28,12 @@ def add(commands: Any) -> None:  # noqa: ANN401
         default=30.0,
         help="give up after so long without a byte (default 30s)",
     )
+    parser.add_argument(
+        "--max-rate",
+        metavar="RATE",
+        type=_flags.rate,
+        help="take at most so many bytes a second from the server, such as 20MiB or 500k",
+    )
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
 
@@ -36,7 +42,9 @@ def run(flags: argparse.Namespace) -> int:
     cluster = _flags.cluster_arguments(flags, os.environ)
     from dcos_etcd import api, display  # noqa: PLC0415
 
-    report = api.backup(flags.path, stall_timeout=flags.stall_timeout, progress=True, **cluster)
+    report = api.backup(
+        flags.path, stall_timeout=flags.stall_timeout, max_rate=flags.max_rate, progress=True, **cluster
+    )
     warn(report.warnings)
     print(
         display.to_json(display.plain(report))
