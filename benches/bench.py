@@ -47,8 +47,8 @@ MOST_DISK = 27 * GIB
 PACKERS = "dcos-etcd-pack"
 """Name of our threads that compress."""
 
-MAX_RATE = 150
-"""Mebibytes a second of the backup that is held back, while puts are timed: half of what a free one takes, or less."""
+MAX_RATE = 100
+"""Mebibytes a second of the backup that is held back while puts are timed: less than half of what a free one takes."""
 
 DISK_PER_KEY = 8 * GIB // ALL_KEYS
 """Bytes of disk that must be free for each key: the server with its log, every archive and one restored copy."""
