@@ -87,7 +87,7 @@ runpy.run_module("dcos_etcd", run_name="__main__", alter_sys=True)
 
 
 def test_ctrl_c_ends_a_backup_that_waits_for_its_rate(member: Cluster, tmp_path: Path) -> None:
-    arguments = ["backup", tmp_path / "etcd.tar.gz", "--endpoints", member.endpoints[0], "--max-rate=1"]
+    arguments = ["backup", str(tmp_path / "etcd.tar.gz"), "--endpoints", member.endpoints[0], "--max-rate=1"]
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE)
     while not list(tmp_path.iterdir()):
         assert process.poll() is None

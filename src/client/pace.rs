@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 const BURST: Duration = Duration::from_millis(100);
 
 /// The longest single wait: clocks can't count to the end of what a tiny rate asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// Lets bytes pass at a rate.
 #[derive(Debug)]
