@@ -7,7 +7,7 @@
 //! The threads read no page twice among themselves, and the walk none, so that a hostile file is read twice at the
 //! most.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Subtrees that may turn out unsound before all is left to the walk.
 const MAX_UNSOUND: u32 = 64;
 /// Subtrees under way for each thread.
-const AHEAD_PER_THREAD: usize = 4;
+const AHEAD_PER_THREAD: usize = 8;
 
 /// A branch whose children should be leaves, with what is promised of its keys.
 pub(super) struct Job<P> {
@@ -53,12 +53,37 @@ pub(super) struct Subtree<P> {
     pub(super) part: P,
 }
 
-/// An outcome to come.
-pub(super) struct Ticket<P>(Receiver<Outcome<P>>);
+/// An outcome, there or to come.
+pub(super) enum Ticket<P> {
+    Open(Receiver<Outcome<P>>),
+    Settled(Outcome<P>),
+}
 
 impl<P> Ticket<P> {
     pub(super) fn wait(self) -> Outcome<P> {
-        self.0.recv().unwrap_or(Outcome::Unsound)
+        match self {
+            Self::Open(answer) => answer.recv().unwrap_or(Outcome::Unsound),
+            Self::Settled(outcome) => outcome,
+        }
+    }
+
+    /// Whether the outcome is there.
+    pub(super) fn is_settled(&mut self) -> bool {
+        if let Self::Open(answer) = self {
+            match answer.try_recv() {
+                Ok(outcome) => *self = Self::Settled(outcome),
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+        true
+    }
+
+    /// Waits until the outcome is there.
+    pub(super) fn settle(&mut self) {
+        if let Self::Open(answer) = self {
+            *self = Self::Settled(answer.recv().unwrap_or(Outcome::Unsound));
+        }
     }
 }
 
@@ -110,7 +135,7 @@ impl<P: Part> Crew<P> {
         let (answer, ticket) = sync_channel(1);
         // Without threads to take it the answer is dropped, which reads as `Unsound`.
         let _ = self.jobs.send((job, answer));
-        Ticket(ticket)
+        Ticket::Open(ticket)
     }
 
     /// How many subtrees should be under way.

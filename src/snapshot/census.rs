@@ -338,7 +338,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_table_counts_as_a_map_does(
-            records in proptest::collection::vec((0_u16..300, proptest::option::weighted(0.7, 0_i64..6)), 0..2_000),
+            records in proptest::collection::vec((0_u16..300, proptest::option::weighted(0.7, 0_i64..6)), 0..500),
             leases in proptest::collection::btree_set(1_i64..6, 0..6),
             slots in prop_oneof![Just(16_usize), Just(64), Just(1_000)],
             max_dangling in 1_usize..40,

@@ -13,6 +13,7 @@ use crate::schema::{
 };
 
 use super::census::{Census, Change, MAX_LEASES, Reading};
+use super::crc::combine;
 
 /// More defects than this say nothing that these do not; the rest are counted.
 const MAX_DEFECTS: usize = 10_000;
@@ -282,7 +283,7 @@ impl Visitor for Judge {
             return false;
         }
         self.last = Some(last);
-        self.contents.hash = crc32c::crc32c_combine(self.contents.hash, part.crc, part.len);
+        self.contents.hash = combine(self.contents.hash, part.crc, part.len);
         self.contents.last_revision = last.main;
         self.contents.revisions += part.revisions;
         self.contents.misfiled += part.misfiled;

@@ -6,6 +6,7 @@
 //! bounded memory, the pages are read once more for each share of them.
 
 mod census;
+mod crc;
 mod judge;
 mod open;
 mod report;
