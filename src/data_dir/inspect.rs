@@ -80,11 +80,12 @@ pub struct Inspection {
     pub defects: Vec<Defect>,
 }
 
-/// Looks at the member in `data_dir`, whose WAL lies in `wal_dir` (`None`: in `member/wal`).
+/// Looks at the member in `data_dir`, whose WAL lies in `wal_dir` (`None`: in `member/wal`). `pages` walks the whole
+/// database too: without it revision, live keys and what is wrong with pages are not told, and the size costs nothing.
 ///
 /// # Errors
 /// [`Error::Io`] when the system refuses, and [`Error::Interrupted`]; what is damaged or missing is no error.
-pub fn inspect(data_dir: &Path, wal_dir: Option<&Path>, progress: &dyn Progress) -> Result<Inspection> {
+pub fn inspect(data_dir: &Path, wal_dir: Option<&Path>, pages: bool, progress: &dyn Progress) -> Result<Inspection> {
     let own_wal_dir = data_dir.join("member").join("wal");
     let wal_dir = wal_dir.unwrap_or(&own_wal_dir);
     let mut found = Inspection {
@@ -95,7 +96,7 @@ pub fn inspect(data_dir: &Path, wal_dir: Option<&Path>, progress: &dyn Progress)
         ..Inspection::default()
     };
     let snap_dir = data_dir.join("member").join("snap");
-    database(&snap_dir.join("db"), &mut found, progress)?;
+    database(&snap_dir.join("db"), &mut found, pages, progress)?;
     log(wal_dir, &snap_dir, &mut found)?;
     found.name = found.member_id.as_ref().and_then(|id| {
         let known = found.members.iter().chain(&found.log_members).filter(|member| member.id == *id);
@@ -104,7 +105,7 @@ pub fn inspect(data_dir: &Path, wal_dir: Option<&Path>, progress: &dyn Progress)
     Ok(found)
 }
 
-fn database(path: &Path, found: &mut Inspection, progress: &dyn Progress) -> Result<()> {
+fn database(path: &Path, found: &mut Inspection, pages: bool, progress: &dyn Progress) -> Result<()> {
     let Some((file, len)) = open(path)? else {
         if found.exists {
             found.defects.push(Defect::new("database-missing", format!("{}: no such file", path.display())));
@@ -119,8 +120,20 @@ fn database(path: &Path, found: &mut Inspection, progress: &dyn Progress) -> Res
             return Ok(());
         }
     };
+    if pages {
+        judge(&database, path, found, progress)?;
+    }
+    let members = database.bucket(buckets::MEMBERS).ok().flatten().and_then(|bucket| database.entries(&bucket).ok());
+    // An entry that is none was found by the walk already.
+    let members = members.unwrap_or_default().into_iter();
+    let members = members.filter_map(|(key, value)| StoredMember::parse(&key, &value).ok());
+    found.members = sorted(members.map(|member| (member.id, member.into())).collect());
+    Ok(())
+}
+
+fn judge(database: &Database<FileSource>, path: &Path, found: &mut Inspection, progress: &dyn Progress) -> Result<()> {
     let mut judge = Judge::default();
-    walk(&database, &mut judge, progress).map_err(|error| match error {
+    walk(database, &mut judge, progress).map_err(|error| match error {
         Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
         other => other,
     })?;
@@ -129,11 +142,6 @@ fn database(path: &Path, found: &mut Inspection, progress: &dyn Progress) -> Res
     found.revision = Some(contents.current_revision());
     found.total_key = Some(contents.total_key);
     found.defects.extend(defects);
-    let members = database.bucket(buckets::MEMBERS).ok().flatten().and_then(|bucket| database.entries(&bucket).ok());
-    // An entry that is none was found by the walk already.
-    let members = members.unwrap_or_default().into_iter();
-    let members = members.filter_map(|(key, value)| StoredMember::parse(&key, &value).ok());
-    found.members = sorted(members.map(|member| (member.id, member.into())).collect());
     Ok(())
 }
 
@@ -236,7 +244,7 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_tells_nothing_and_breaks_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let found = inspect(&dir.path().join("absent"), None, &NoProgress).unwrap();
+        let found = inspect(&dir.path().join("absent"), None, true, &NoProgress).unwrap();
         assert!(!found.exists);
         assert_eq!((found.cluster_id, found.defects), (None, Vec::new()));
     }
@@ -251,7 +259,7 @@ mod tests {
         wal::write_dir(&member.join("wal"), &expected).unwrap();
         snap::write_dir(&member.join("snap"), &expected).unwrap();
 
-        let found = inspect(dir.path(), None, &NoProgress).unwrap();
+        let found = inspect(dir.path(), None, true, &NoProgress).unwrap();
 
         assert_eq!(found.cluster_id, Some(hex_id(expected.cluster_id)));
         assert_eq!(found.member_id, Some(hex_id(expected.local_id)));

@@ -18,15 +18,16 @@ pub(super) fn in_use(py: Python<'_>, data_dir: PathBuf, wal_dir: Option<PathBuf>
 }
 
 #[pyfunction]
-#[pyo3(signature = (data_dir, *, wal_dir, progress))]
+#[pyo3(signature = (data_dir, *, wal_dir, pages, progress))]
 pub(super) fn inspect(
     py: Python<'_>,
     data_dir: PathBuf,
     wal_dir: Option<PathBuf>,
+    pages: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'_, PyAny>> {
     let reporter = Reporter::new(progress);
-    let result = py.detach(|| crate::data_dir::inspect(&data_dir, wal_dir.as_deref(), &reporter));
+    let result = py.detach(|| crate::data_dir::inspect(&data_dir, wal_dir.as_deref(), pages, &reporter));
     let mut found = settle(py, &reporter, result)?;
     let (data_dir, wal_dir) = (mem::take(&mut found.data_dir), mem::take(&mut found.wal_dir));
     let holder = found.in_use.take().as_ref().map(InUse::holder);

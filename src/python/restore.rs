@@ -46,7 +46,7 @@ fn existing(text: &str) -> Result<Existing> {
 
 #[pyfunction]
 #[pyo3(signature = (
-    path, *, data_dir, wal_dir, existing, carry_over, owner, handover, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token,
+    path, *, data_dir, wal_dir, existing, carry_over, owner, handover, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token, derive_token,
     bump_revision, mark_compacted, skip_hash_check, dry_run, progress
 ))]
 #[expect(clippy::too_many_arguments, reason = "etcdutl's flags, each by its name")]
@@ -63,6 +63,7 @@ pub(super) fn restore(
     initial_cluster: String,
     initial_advertise_peer_urls: String,
     initial_cluster_token: String,
+    derive_token: bool,
     bump_revision: Option<u64>,
     mark_compacted: bool,
     skip_hash_check: bool,
@@ -77,6 +78,7 @@ pub(super) fn restore(
         owner: owner.map(|(user, group)| Owner { user, group }),
         wal_dir,
         bootstrap,
+        derive_token,
         bump_revision,
         mark_compacted,
         skip_hash_check,

@@ -45,6 +45,9 @@ pub struct RestoreOptions {
     pub wal_dir: Option<PathBuf>,
     /// Who the new cluster is.
     pub bootstrap: Bootstrap,
+    /// Lengthens the token by the SHA-256 of the snapshot's database. Every member that is restored from the same
+    /// snapshot then has the same new identity, and one that is not restored cannot pass for a member.
+    pub derive_token: bool,
     /// `--bump-revision`: how far the revision is moved on, so that no client sees it go back.
     pub bump_revision: Option<u64>,
     /// `--mark-compacted`: everything up to the bumped revision counts as compacted, so that watches are cancelled.
@@ -56,6 +59,16 @@ pub struct RestoreOptions {
 }
 
 impl RestoreOptions {
+    /// Who the new cluster is, given the SHA-256 of the snapshot's database in hex.
+    pub(super) fn bootstrap(&self, sha256: &str) -> Bootstrap {
+        let mut bootstrap = self.bootstrap.clone();
+        if self.derive_token {
+            bootstrap.initial_cluster_token.push('-');
+            bootstrap.initial_cluster_token.push_str(sha256);
+        }
+        bootstrap
+    }
+
     /// Where the WAL goes.
     #[must_use]
     pub fn wal_dir(&self) -> PathBuf {
@@ -143,6 +156,8 @@ pub struct RestoreReport {
     pub member_id: String,
     /// The new cluster's id in hex.
     pub cluster_id: String,
+    /// The token that the ids come from.
+    pub initial_cluster_token: String,
     /// Every member of the new cluster, by ascending id.
     pub members: Vec<RestoredMember>,
     /// Revision of the snapshot: the greatest of last key, scheduled and finished compaction.

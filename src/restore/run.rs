@@ -35,13 +35,15 @@ pub fn restore_with(
     handover: &dyn Handover,
 ) -> Result<RestoreReport> {
     options.check()?;
-    let membership = bootstrap(&options.bootstrap)?;
+    // A plan that makes no sense is refused before anything is read; the ids may come later.
+    bootstrap(&options.bootstrap)?;
     place::check_vacant(options)?;
     place::refuse_in_use(options)?;
     space::check(path, options)?;
     let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
+        let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
         let bump_to = bump_to(&snapshot, options)?;
         patch::plan(snapshot.database(), &membership, bump_to).map_err(|defect| corrupt(path, defect))?;
         return Ok(report(path, options, &membership, &snapshot, bump_to));
@@ -49,6 +51,7 @@ pub fn restore_with(
     let place = Place::create(options)?;
     let found = place.found().to_vec();
     let snapshot = VerifiedSnapshot::copy_to(path, place.create_database()?, verify, progress)?;
+    let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
     let bump_to = bump_to(&snapshot, options)?;
     write_database(path, &snapshot, &membership, bump_to, &place)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
@@ -139,6 +142,7 @@ fn report(
         name: options.bootstrap.name.clone(),
         member_id: hex_id(membership.local_id),
         cluster_id: hex_id(membership.cluster_id),
+        initial_cluster_token: options.bootstrap(&verified.sha256).initial_cluster_token,
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
         bumped_revision: bump_to,
