@@ -140,6 +140,7 @@ PYTHON_LAYERS = (
     {"models"},
     {"_access", "_progress", "display"},
     {"api"},
+    {"dcos"},
     {"cli"},
     {"__main__"},
 )
