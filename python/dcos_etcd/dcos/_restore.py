@@ -16,11 +16,11 @@ would found an empty cluster.
 
 Between the last three the old data lies under a hidden name, which the next restore knows and dates. Where there is no
 old member (no log), the state is `existing` from before the building on, and a start fails until the restored directory
-stands. Where the file system cannot exchange two names, one instant has no directory at that place: a start fails in it,
-and the next restore puts the old directory back first.
+stands. Where the file system cannot exchange two names, one instant has no directory at that place: a start fails in
+it, and the next restore puts the old directory back first.
 
-An error, and Ctrl-C, undo the steps that were done, the swap too. From the swap on signals are passed over until the end,
-which is milliseconds away.
+An error, and Ctrl-C, undo the steps that were done, the swap too. From the swap on signals are passed over until the
+end, which is milliseconds away.
 
 The identity: the token is `etcd-dcos-` and the SHA-256 of the database. On every master it is the same without their
 talking to each other, and it is another one for each backup. A master that is forgotten keeps the old identity, which
