@@ -742,4 +742,5 @@ def test_restore_and_diagnostic_are_typed_with_nothing_but_the_root(machine: Mac
     assert document["local"]["cluster_id"] == report["cluster_id"]
     result = command("diagnostic", "--root", machine.root)
     assert "verdict: unhealthy" in result.stdout
-    assert f"member:         etcd-127.93.0.1 ({report['member_id']})" in result.stdout
+    assert f" etcd-127.93.0.1 ({report['member_id']})\n" in result.stdout
+    assert "masters: 127.93.0.1 (from " in result.stdout

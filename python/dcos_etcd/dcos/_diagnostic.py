@@ -185,8 +185,8 @@ def _strangers(profile: Profile, endpoints: Iterable[EndpointFacts], hosts: Iter
             "critical",
             f"master {host} runs another cluster than most masters do",
             f"{host} is of cluster {found}, {number} masters are of cluster {cluster}",
-            "if a backup was restored, this master was forgotten, or another archive was restored there: stop etcd on it "
-            "(systemctl stop dcos-etcd), restore there the archive of the others, and start it",
+            "if a backup was restored, this master was forgotten, or another archive was restored there: stop etcd on "
+            "it (systemctl stop dcos-etcd), restore there the archive of the others, and start it",
             profile.endpoint(host),
         )
         for host, found in clusters.items()

@@ -116,7 +116,7 @@ def restore(
     else:
         report = exchange.run(
             lambda: api.restore(path, handover=exchange, **plan),
-            fenced=before is not None and before.last_index is not None,
+            fenced=_has_log(profile),
         )
     warnings = (*known.warnings, *report.warnings)
     if before is not None and before.cluster_id == report.cluster_id:
@@ -131,6 +131,11 @@ def _known_of(profile: _profile.Profile) -> Inspection | None:
         return _masters.inspect(profile, pages=False)
     except OSError:
         return None
+
+
+def _has_log(profile: _profile.Profile) -> bool:
+    """Tell what etcd tells before it starts: with a log, however broken, it founds no cluster."""
+    return any((profile.data_dir / "member" / "wal").glob("*.wal"))
 
 
 def _same_cluster(report: RestoreReport) -> str:
