@@ -121,6 +121,8 @@ def restore(
     warnings = (*known.warnings, *report.warnings)
     if before is not None and before.cluster_id == report.cluster_id:
         warnings = (*warnings, _same_cluster(report))
+    if report.snapshot_members > len(known.addresses):
+        warnings = (*warnings, _fewer_masters(report, known))
     steps = (*report.steps, f"write {profile.initial_nodes} and {profile.initial_state} for the start script")
     return dataclasses.replace(report, steps=steps, warnings=warnings)
 
@@ -136,6 +138,14 @@ def _known_of(profile: _profile.Profile) -> Inspection | None:
 def _has_log(profile: _profile.Profile) -> bool:
     """Tell what etcd tells before it starts: with a log, however broken, it founds no cluster."""
     return any((profile.data_dir / "member" / "wal").glob("*.wal"))
+
+
+def _fewer_masters(report: RestoreReport, known: _masters.Masters) -> str:
+    return (
+        f"the snapshot is of {report.snapshot_members} members, and it was restored for {len(known.addresses)}: "
+        f"{', '.join(known.addresses)} (from {known.source}); if there are more masters, restore again with --masters "
+        "before any is started"
+    )
 
 
 def _same_cluster(report: RestoreReport) -> str:
