@@ -9,7 +9,6 @@
 //! nobody waits any more.
 
 mod choose;
-mod clock;
 mod report;
 mod run;
 mod watch;
