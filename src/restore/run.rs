@@ -31,7 +31,7 @@ pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -
         return Ok(report(path, options, &membership, &snapshot, bump_to));
     }
     let place = Place::create(options)?;
-    let snapshot = VerifiedSnapshot::copy_to(path, place.create_database()?, verify, progress)?;
+    let snapshot = VerifiedSnapshot::copy_to(path, &place.create_database()?, verify, progress)?;
     let bump_to = bump_to(&snapshot, options)?;
     write_database(path, &snapshot, &membership, bump_to, &place)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
