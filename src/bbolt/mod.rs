@@ -35,6 +35,7 @@ mod page_set;
 mod pages;
 mod patch;
 mod reader;
+mod subtrees;
 mod tree;
 mod walk;
 
@@ -45,4 +46,4 @@ pub use builder::{Builder, Entries, build};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
 pub use reader::{Bucket, Database, Element, Entry};
-pub use walk::{Visitor, Walked, walk};
+pub use walk::{Part, Visitor, Walked, walk};
