@@ -11,6 +11,7 @@
 //!
 //! Paths are made absolute on entry, so that a change of the working directory in between does no harm.
 
+mod beside;
 mod exchange;
 mod litter;
 mod new_file;
@@ -19,6 +20,7 @@ mod sync;
 mod unnamed;
 mod write_back;
 
+pub use beside::sync_beside;
 pub use exchange::Replaced;
 pub use new_file::NewFile;
 pub use staged_dir::StagedDir;

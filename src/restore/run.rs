@@ -50,7 +50,7 @@ pub fn restore_with(
     }
     let place = Place::create(options)?;
     let found = place.found().to_vec();
-    let snapshot = VerifiedSnapshot::copy_to(path, place.create_database()?, verify, progress)?;
+    let snapshot = VerifiedSnapshot::copy_to(path, &place.create_database()?, verify, progress)?;
     let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
     let bump_to = bump_to(&snapshot, options)?;
     write_database(path, &snapshot, &membership, bump_to, &place)?;
