@@ -38,7 +38,7 @@ OURS = str(BIN / "dcos-etcdctl")
 ALL_KEYS = 680_000
 """Gives a database of about 1.35 GiB."""
 
-LARGE_KEYS = 4_000_000
+LARGE_KEYS = 3_600_000
 """Gives one of about 8 GiB, as the writer makes them."""
 
 MOST_DISK = 27 * GIB

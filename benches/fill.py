@@ -15,7 +15,7 @@ PUTS_PER_TXN = 512
 SERVER_FLAGS = [
     f"--max-txn-ops={PUTS_PER_TXN}",
     "--max-request-bytes=8388608",
-    "--quota-backend-bytes=8589934592",
+    "--quota-backend-bytes=17179869184",
     "--snapshot-count=1000",
 ]
 """What the server needs beside its defaults."""

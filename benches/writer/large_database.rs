@@ -1,5 +1,5 @@
 //! Writes a database of any size as an etcd member would hold it, with its SHA-256 behind it as in a snapshot:
-//! `large_database FILE KEYS`. About 2100 bytes a key. The measurements take it where filling a server would need an
+//! `large_database FILE KEYS`. About 2400 bytes a key. The measurements take it where filling a server would need an
 //! hour.
 
 use std::error::Error;
