@@ -49,5 +49,5 @@ pub use compression::Compression;
 pub use detect::Kind;
 pub use layout::{BLOCK_LEN, HASH_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY};
 pub use manifest::{FORMAT_VERSION, Manifest, ManifestMember};
-pub use reader::{Extracted, extract, kind};
+pub use reader::{Extracted, announced_len, extract, kind};
 pub use writer::ArchiveWriter;
