@@ -196,6 +196,10 @@ class Master:
         """Tell which master `master.dcos.thisdcos.directory` is."""
         self._write("/etc/hosts", f"127.0.0.1 localhost\n{ip} {LEADER} leader.mesos\n")
 
+    def forget_leader(self) -> None:
+        """Let nobody know the leader's name here."""
+        self._write("/etc/hosts", "127.0.0.1 localhost\n")
+
     # Mesos-DNS
 
     def start_mesos_dns(self, ips: Iterable[str] | None = None) -> None:

@@ -132,6 +132,11 @@ def tree(master: Master, path: str = STATE) -> dict[str, tuple[str, int, int, by
     return found
 
 
+def kept_data(master: Master) -> list[str]:
+    """The old data directories that restores left under dated names, the oldest first."""
+    return sorted(f"{STATE}/{path.name}" for path in master.path(STATE).glob("default.etcd.old-*"))
+
+
 def check_owners(master: Master) -> None:
     """Everything of etcd belongs to its user, and no one else may read its data."""
     base = master.path(STATE)
