@@ -74,6 +74,7 @@ RESTORE: dict[str, Any] = {
     "members": [{"id": "2bf4ebf7445e1eb9", "name": "m1", "peer_urls": ["http://127.0.0.1:42901"]}],
     "revision": 42,
     "bumped_revision": 1042,
+    "snapshot_members": 3,
     "database_size": 20480,
     "sha256": "ab" * 32,
     "replaced": None,

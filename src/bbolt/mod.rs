@@ -26,6 +26,7 @@
 pub mod layout;
 
 mod builder;
+mod bulk;
 mod encode;
 mod fault;
 mod meta;
@@ -42,6 +43,7 @@ mod walk;
 mod tests;
 
 pub use builder::{Builder, Entries, build};
+pub use bulk::{BulkLayout, BulkWriter};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
 pub use reader::{Bucket, Database, Element, Entry};

@@ -81,12 +81,17 @@ pub(super) fn swap(staging: &Path, destination: &Path) -> io::Result<Swapped> {
             return Err(errno.into());
         }
     }
-    fs::rename(destination, &aside)?;
-    if let Err(error) = fs::rename(staging, destination) {
-        fs::rename(&aside, destination)?;
-        return Err(error);
-    }
+    by_two_renames(staging, destination, &aside)?;
     Ok(swapped(false))
+}
+
+/// Between the two nothing stands at the destination.
+fn by_two_renames(staging: &Path, destination: &Path, aside: &Path) -> io::Result<()> {
+    fs::rename(destination, aside)?;
+    fs::rename(staging, destination).or_else(|error| {
+        fs::rename(aside, destination)?;
+        Err(error)
+    })
 }
 
 impl Swapped {
@@ -107,7 +112,7 @@ impl Swapped {
             Err(error) => {
                 let warning = format!(
                     "the old directory could not get its dated name and lies in {}: {error}",
-                    shown(&self.aside)
+                    self.aside.display()
                 );
                 Replaced { path: self.aside, warning: Some(warning) }
             }
@@ -139,7 +144,7 @@ pub(super) fn recover(destination: &Path) -> Result<Vec<String>> {
             found.push("the old data of a restore that was killed was put back first".to_owned());
         } else {
             let dated = give_dated_name(&path, destination).map_err(Error::io("renaming", &path))?;
-            found.push(format!("the old data of a restore that was killed lies in {}", shown(&dated)));
+            found.push(format!("the old data of a restore that was killed lies in {}", dated.display()));
         }
     }
     Ok(found)
@@ -204,10 +209,144 @@ fn is_locked(directory: &File) -> bool {
 }
 
 fn busy(destination: &Path) -> Error {
-    let message = format!("another restore is replacing {} right now; wait for it to end", shown(destination));
+    let message = format!("another restore is replacing {} right now; wait for it to end", destination.display());
     Error::InUse { path: destination.to_owned(), message }
 }
 
-fn shown(path: &Path) -> std::path::Display<'_> {
-    path.display()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new directory, staged beside an old one.
+    struct Scene {
+        dir: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let scene = Self { dir: tempfile::tempdir().unwrap() };
+            for (path, name) in [(scene.staging(), "new"), (scene.destination(), "old")] {
+                fs::create_dir(&path).unwrap();
+                fs::write(path.join(name), name).unwrap();
+            }
+            scene
+        }
+
+        fn staging(&self) -> PathBuf {
+            self.dir.path().join(".data.restore-0123456789abcdef")
+        }
+
+        fn destination(&self) -> PathBuf {
+            self.dir.path().join("data")
+        }
+
+        fn aside(&self) -> PathBuf {
+            aside_name(&self.staging(), &self.destination()).unwrap()
+        }
+
+        /// What lies in the one directory whose name begins so.
+        fn holds(&self, prefix: &str) -> Vec<String> {
+            let directories = fs::read_dir(self.dir.path()).unwrap().flatten();
+            let matching = directories.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+            let names = matching.flat_map(|entry| fs::read_dir(entry.path()).unwrap().flatten());
+            names.map(|entry| entry.file_name().into_string().unwrap()).collect()
+        }
+
+        fn count(&self) -> usize {
+            fs::read_dir(self.dir.path()).unwrap().count()
+        }
+    }
+
+    #[test]
+    fn directories_change_places_and_the_old_one_is_dated() {
+        let scene = Scene::new();
+        let swapped = swap(&scene.staging(), &scene.destination()).unwrap();
+        assert!(swapped.at_once);
+        assert_eq!(fs::read(scene.destination().join("new")).unwrap(), b"new");
+
+        let replaced = swapped.finish();
+
+        assert_eq!(replaced.warning, None);
+        assert_eq!(fs::read(replaced.path.join("old")).unwrap(), b"old");
+        assert_eq!((scene.holds("data.old-2"), scene.count()), (vec!["old".to_owned()], 2));
+    }
+
+    #[test]
+    fn a_swap_is_undone_however_it_was_done() {
+        for at_once in [true, false] {
+            let scene = Scene::new();
+            let (staging, destination, aside) = (scene.staging(), scene.destination(), scene.aside());
+            let swapped = if at_once {
+                swap(&staging, &destination).unwrap()
+            } else {
+                by_two_renames(&staging, &destination, &aside).unwrap();
+                Swapped { destination: destination.clone(), staging: staging.clone(), aside, at_once }
+            };
+            assert!(destination.join("new").exists());
+
+            swapped.undo().unwrap();
+
+            assert!(destination.join("old").exists() && staging.join("new").exists());
+            assert_eq!(scene.count(), 2);
+        }
+    }
+
+    #[test]
+    fn a_new_directory_that_was_never_exchanged_is_removed() {
+        let scene = Scene::new();
+        fs::rename(scene.staging(), scene.aside()).unwrap();
+
+        assert_eq!(recover(&scene.destination()).unwrap(), Vec::<String>::new());
+
+        assert_eq!((scene.holds("data"), scene.count()), (vec!["old".to_owned()], 1));
+    }
+
+    #[test]
+    fn an_old_directory_gets_its_dated_name() {
+        let scene = Scene::new();
+        swap(&scene.staging(), &scene.destination()).unwrap();
+
+        let found = recover(&scene.destination()).unwrap();
+
+        assert!(found[0].contains("a restore that was killed lies in"), "{found:?}");
+        assert_eq!((scene.holds("data.old-"), scene.count()), (vec!["old".to_owned()], 2));
+        assert!(scene.destination().join("new").exists());
+    }
+
+    #[test]
+    fn an_old_directory_is_put_back_where_nothing_stands() {
+        let scene = Scene::new();
+        fs::rename(scene.destination(), scene.aside()).unwrap();
+
+        let found = recover(&scene.destination()).unwrap();
+
+        assert!(found[0].contains("was put back first"), "{found:?}");
+        assert!(scene.destination().join("old").exists() && scene.staging().exists());
+    }
+
+    #[test]
+    fn what_a_live_run_holds_is_left_alone() {
+        let scene = Scene::new();
+        let _old = Old::claim(&scene.destination()).unwrap();
+        assert!(matches!(Old::claim(&scene.destination()), Err(Error::InUse { .. })));
+        swap(&scene.staging(), &scene.destination()).unwrap();
+
+        assert!(matches!(recover(&scene.destination()), Err(Error::InUse { .. })));
+        assert_eq!(scene.holds(".data.exchange-"), ["old"]);
+    }
+
+    #[test]
+    fn names_within_one_second_are_numbered() {
+        let dir = tempfile::tempdir().unwrap();
+        let destination = dir.path().join("data");
+        let names: Vec<PathBuf> = (0..3)
+            .map(|number| {
+                let path = dir.path().join(number.to_string());
+                fs::create_dir(&path).unwrap();
+                fs::write(path.join("file"), b"").unwrap();
+                give_dated_name(&path, &destination).unwrap()
+            })
+            .collect();
+        assert!(names.iter().all(|path| path.exists()));
+    }
 }

@@ -164,6 +164,8 @@ pub struct RestoreReport {
     pub revision: i64,
     /// Revision after `--bump-revision`.
     pub bumped_revision: Option<i64>,
+    /// Members in the snapshot, whose place the new ones take.
+    pub snapshot_members: u64,
     /// Bytes of the database in the snapshot.
     pub database_size: u64,
     /// SHA-256 of that database in hex: the same on every member that was restored from the same snapshot.

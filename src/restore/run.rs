@@ -146,6 +146,7 @@ fn report(
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
         bumped_revision: bump_to,
+        snapshot_members: snapshot.contents().members,
         database_size: verified.database_size,
         sha256: verified.sha256,
         replaced: None,

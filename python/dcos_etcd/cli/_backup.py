@@ -31,7 +31,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     )
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
-    _master.add_master_flags(parser, "--endpoints, --cacert, --cert, --key and --user", masters=False)
+    _master.add_master_flags(parser, "cluster flags", masters=False)
 
 
 def run(flags: argparse.Namespace) -> int:

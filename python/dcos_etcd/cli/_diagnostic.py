@@ -23,7 +23,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     )
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
-    _master.add_master_flags(parser, "--endpoints, --cacert, --cert, --key, --user and --expect", masters=True)
+    _master.add_master_flags(parser, "--expect or cluster flags", masters=True)
 
 
 def run(flags: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_master_flags(parser: argparse.ArgumentParser, plain: str, *, masters: bool) -> None:
     """Add the flags of the profile; `plain` names those that switch it off."""
-    about = f"On a DC/OS master everything is known without flags; {plain} leave that aside."
+    about = f"There everything is known without flags, unless {plain} are given."
     group = parser.add_argument_group("flags on a DC/OS master", about)
     if masters:
         group.add_argument(

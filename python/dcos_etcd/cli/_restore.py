@@ -57,9 +57,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add("--owner", metavar="USER[:GROUP]", type=owner, help="give everything to this user, by name or id")
     add("--dry-run", action="store_true", help="print the plan and write nothing")
     add_write_out(parser, "table", "json")
-    _master.add_master_flags(
-        parser, "--data-dir, --wal-dir, --name, --initial-cluster and --initial-advertise-peer-urls", masters=True
-    )
+    _master.add_master_flags(parser, "--data-dir, --name or --initial-cluster", masters=True)
 
 
 # Those that say which member is restored, and where to; with none of them a DC/OS master knows it all.

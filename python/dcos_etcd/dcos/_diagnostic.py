@@ -1,7 +1,7 @@
 """Diagnosis from a DC/OS master: every master is asked, and where nobody answers the files on this one tell.
 
-The output is collected into bundles that leave the cluster: it names addresses, ids, files and figures, and never a key,
-a value, or what a certificate holds.
+The output is collected into bundles that leave the cluster: it names addresses, ids, files and figures, and never a
+key, a value, or what a certificate holds.
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ def _strangers(profile: Profile, endpoints: Iterable[EndpointFacts], hosts: Iter
             "critical",
             f"master {host} runs another cluster than most masters do",
             f"{host} is of cluster {found}, {number} masters are of cluster {cluster}",
-            "if a backup was restored, this master was forgotten, or another archive was restored there: stop dcos-etcd "
-            "on it (systemctl stop dcos-etcd), restore there the archive that the others were restored from, start it",
+            "if a backup was restored, this master was forgotten, or another archive was restored there: stop etcd on "
+            "it (systemctl stop dcos-etcd), restore there the archive of the others, and start it",
             profile.endpoint(host),
         )
         for host, found in clusters.items()
@@ -229,7 +229,7 @@ def _look_at_files(profile: Profile, findings: list[Finding]) -> Inspection | No
                 "critical",
                 "this master has no data of etcd",
                 f"{found.data_dir}: no such directory",
-                "if other masters have theirs, this one joins them when it starts; if none has, restore a backup on all",
+                "if other masters have theirs, it joins them when it starts; if none has, restore a backup on all",
             )
         )
     elif found.defects and not signs:
@@ -247,21 +247,17 @@ def _look_at_files(profile: Profile, findings: list[Finding]) -> Inspection | No
 
 
 def _start_files(profile: Profile) -> list[Finding]:
-    findings = []
-    for path in (profile.initial_nodes, profile.initial_state):
-        try:
-            path.stat()
-        except OSError as error:
-            findings.append(
-                _finding(
-                    "start-file-missing",
-                    "critical",
-                    "etcd cannot start: its start script reads a file that is not there",
-                    f"{path}: {error.strerror}",
-                    "a restore writes it; DC/OS's etcd_discovery writes it when the data directory is missing",
-                )
-            )
-    return findings
+    return [
+        _finding(
+            "start-file-missing",
+            "critical",
+            "etcd cannot start: its start script reads a file that is not there",
+            f"{path}: no such file",
+            "a restore writes it; DC/OS's etcd_discovery writes it when the data directory is missing",
+        )
+        for path in (profile.initial_nodes, profile.initial_state)
+        if not path.exists()
+    ]
 
 
 def _left_over(profile: Profile) -> list[Finding]:

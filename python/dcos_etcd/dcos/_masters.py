@@ -5,10 +5,14 @@
 | Mesos-DNS | `initial-nodes` | the masters are |
 |---|---|---|
 | answers | absent, or names the same | those |
-| answers | names some of them, this master among those | those: DC/OS writes the file once, when a master joins, and names the masters that were there before it |
+| answers | names some of them, this master too | those of Mesos-DNS, and a warning |
 | answers | names another one | an error that shows both |
-| does not answer | there | those of `initial-nodes`, unless the old data directory knows other members: an error that shows both |
+| does not answer | there | those of `initial-nodes` |
+| does not answer | there, but the old data directory knows other members | an error that shows both |
 | does not answer | absent | an error that asks for `--masters` |
+
+A file that names some of the masters is what DC/OS leaves: it writes it once, when a master joins, with the masters
+that were there by then.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Profile:
     root: Path
     address: str
     enterprise: bool
-    mesos_dns: str = MESOS_DNS
+    mesos_dns: str
 
     @property
     def state_dir(self) -> Path:
@@ -53,7 +53,7 @@ class Profile:
 
     @property
     def data_dir(self) -> Path:
-        """etcd's data directory."""
+        """The data directory of etcd."""
         return self.state_dir / "default.etcd"
 
     @property
@@ -105,7 +105,12 @@ def read(root: StrPath = "/") -> Profile:
         DcosError: It is no DC/OS machine, or does not say what it must.
     """
     base = Path(root)
-    return Profile(root=base, address=_detect_ip(base / DETECT_IP), enterprise=_is_enterprise(base))
+    return Profile(
+        root=base,
+        address=_detect_ip(base / DETECT_IP),
+        enterprise=_is_enterprise(base),
+        mesos_dns=MESOS_DNS,
+    )
 
 
 def _detect_ip(script: Path) -> str:

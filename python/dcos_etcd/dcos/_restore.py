@@ -16,11 +16,11 @@ would found an empty cluster.
 
 Between the last three the old data lies under a hidden name, which the next restore knows and dates. Where there is no
 old member (no log), the state is `existing` from before the building on, and a start fails until the restored directory
-stands. Where the file system cannot exchange two names, one instant has no directory at that place: a start fails in it,
-and the next restore puts the old directory back first.
+stands. Where the file system cannot exchange two names, one instant has no directory at that place: a start fails in
+it, and the next restore puts the old directory back first.
 
-An error, and Ctrl-C, undo the steps that were done, the swap too. From the swap on signals are passed over until the end,
-which is milliseconds away.
+An error, and Ctrl-C, undo the steps that were done, the swap too. From the swap on signals are passed over until the
+end, which is milliseconds away.
 
 The identity: the token is `etcd-dcos-` and the SHA-256 of the database. On every master it is the same without their
 talking to each other, and it is another one for each backup. A master that is forgotten keeps the old identity, which
@@ -116,11 +116,13 @@ def restore(
     else:
         report = exchange.run(
             lambda: api.restore(path, handover=exchange, **plan),
-            fenced=before is not None and before.last_index is not None,
+            fenced=_has_log(profile),
         )
     warnings = (*known.warnings, *report.warnings)
     if before is not None and before.cluster_id == report.cluster_id:
         warnings = (*warnings, _same_cluster(report))
+    if report.snapshot_members > len(known.addresses):
+        warnings = (*warnings, _fewer_masters(report, known))
     steps = (*report.steps, f"write {profile.initial_nodes} and {profile.initial_state} for the start script")
     return dataclasses.replace(report, steps=steps, warnings=warnings)
 
@@ -131,6 +133,19 @@ def _known_of(profile: _profile.Profile) -> Inspection | None:
         return _masters.inspect(profile, pages=False)
     except OSError:
         return None
+
+
+def _has_log(profile: _profile.Profile) -> bool:
+    """Tell what etcd tells before it starts: with a log, however broken, it founds no cluster."""
+    return any((profile.data_dir / "member" / "wal").glob("*.wal"))
+
+
+def _fewer_masters(report: RestoreReport, known: _masters.Masters) -> str:
+    return (
+        f"the snapshot is of {report.snapshot_members} members, and it was restored for {len(known.addresses)}: "
+        f"{', '.join(known.addresses)} (from {known.source}); if there are more masters, restore again with --masters "
+        "before any is started"
+    )
 
 
 def _same_cluster(report: RestoreReport) -> str:

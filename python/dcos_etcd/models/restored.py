@@ -48,6 +48,7 @@ class RestoreReport:
         members: All members of the new cluster, ascending by id.
         revision: Revision of the snapshot.
         bumped_revision: Revision that the member starts at after `bump_revision`; `None` without it.
+        snapshot_members: Members in the snapshot, whose place the new ones take.
         database_size: Bytes of the snapshot's database.
         sha256: Hexadecimal SHA-256 of the snapshot's database.
         replaced: Where the old data directory lies now, if there was one and it was kept.
@@ -66,6 +67,7 @@ class RestoreReport:
     members: tuple[PlannedMember, ...]
     revision: int
     bumped_revision: int | None
+    snapshot_members: int
     database_size: int
     sha256: str
     replaced: Path | None
