@@ -159,7 +159,17 @@ class Machine:
         return done.stdout
 
     def get(self, url: str, context: ssl.SSLContext | None = None, timeout: float = 5) -> str:
-        """Ask a server over the machine's own network.
+        """Ask a server over the machine's own network, for what it says.
+
+        Raises:
+            OSError: It does not answer.
+        """
+        return self.ask(url, context, timeout)[1]
+
+    def ask(
+        self, url: str, context: ssl.SSLContext | None = None, timeout: float = 5
+    ) -> tuple[Mapping[str, str], str]:
+        """Ask a server over the machine's own network, for the headers and what it says.
 
         Raises:
             OSError: It does not answer.
@@ -168,10 +178,10 @@ class Machine:
             # Only the thread changes its network, and this one does nothing else.
             self._in_network = ThreadPoolExecutor(1, initializer=self._enter_network)
 
-        def ask() -> str:
+        def ask() -> tuple[Mapping[str, str], str]:
             handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
             with urllib.request.build_opener(*handlers).open(url, timeout=timeout) as answer:
-                return str(answer.read(), "utf-8")
+                return dict(answer.headers), str(answer.read(), "utf-8")
 
         return self._in_network.submit(ask).result()
 

@@ -1,0 +1,233 @@
+"""A restore that is killed, or finds the disk full, at any point: the old member or the new one starts, and a second
+try succeeds.
+
+The points are all the moments between two changes that a restore makes below etcd's directory, so that nothing lies in
+between that another moment could hit; of the many alike, the writes of the database, some are taken.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conftest import release
+from dcos.bed import BACKUPS, DATA_DIR, STATE, Bed, copy_tree
+from dcos.procedures import ARCHIVE, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dcos.bed import Master
+
+KILLS = 100
+FULL_DISKS = 20
+BLOBS = 24
+BLOB = 1 << 19
+"""Together larger than what is written at once by a hundredfold, so that there are a hundred points."""
+
+TRACER = Path(__file__).with_name("tracer.py")
+OLD = f"{BACKUPS}/before"
+FILLER = f"{STATE}/.filler"
+
+
+@dataclass
+class Victim:
+    """A DC/OS of one master, whose etcd's directory is a file system of its own in memory."""
+
+    bed: Bed
+    points: list[str]
+    """What a restore over old data changes, in order."""
+
+    @property
+    def master(self) -> Master:
+        return self.bed.leader
+
+    def reset(self) -> None:
+        """Put the old member back, stopped."""
+        self.master.kill()
+        for path in self.master.path(STATE).iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self.master.path(OLD).iterdir():
+            copy_tree(path, self.master.path(f"{STATE}/{path.name}"))
+
+    def traced(self, *how: str) -> tuple[dict[str, Any], str]:
+        """A restore under the tracer: its report, and what the restore said."""
+        command = [sys.executable, "-I", "-S", TRACER, STATE, *how, "--", "dcos-etcdctl", "restore", ARCHIVE]
+        done = self.master.machine.run(*command)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+    def generation(self) -> str:
+        """Start whichever member is there, as its user, and ask it whose it is."""
+        self.master.start(wait=True)
+        told = self.master.etcdctl("get", "--print-value-only", "generation").strip()
+        blobs = self.master.etcdctl_json("get", "blob", "--prefix", "--keys-only")["count"]
+        assert blobs == (BLOBS if told == "restored" else 1)
+        self.master.kill()
+        return told
+
+
+def make_victim(directory: Path) -> Victim:
+    bed = Bed(directory, 1, [release("3.4")])
+    try:
+        master = bed.leader
+        # Alone it need not wait for others.
+        master.configure(ETCD_HEARTBEAT_INTERVAL="10", ETCD_ELECTION_TIMEOUT="100")
+        master.machine.must("sh", "-c", f"mount -t tmpfs -o size=700m,mode=755 tmpfs {STATE}; chown dcos_etcd: {STATE}")
+        bed.form()
+        master.etcdctl("put", "generation", "restored")
+        for number in range(BLOBS):
+            master.etcdctl("put", f"blob{number}", stdin=bytes([number]) * BLOB)
+        master.must_cli("backup", ARCHIVE)
+        master.kill()
+        master.lose_data()
+        master.nodes(bed.masters, "new")
+        master.start(wait=True)
+        master.etcdctl("put", "generation", "old")
+        master.etcdctl("put", "blob", "one")
+        master.kill()
+        copy_tree(master.path(STATE), master.path(OLD))
+        victim = Victim(bed, [])
+        report, said = victim.traced()
+        assert report["status"] == 0, said
+        victim.points = report["points"]
+        assert victim.generation() == "restored"
+    except BaseException:
+        bed.close()
+        raise
+    return victim
+
+
+@pytest.fixture(scope="module")
+def victims(machines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Victim]]:
+    """Two, for two cores."""
+    if sys.implementation.name != "cpython" or not sys.platform.startswith("linux") or not on_x86_64():
+        pytest.skip("the tracer knows the system calls of Linux on x86-64 only")
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(make_victim, tmp_path_factory.mktemp("victim") / "bed") for _ in range(2)]
+    made = [job.result() for job in jobs if job.exception() is None]
+    try:
+        for job in jobs:
+            job.result()
+        yield made
+    finally:
+        for victim in made:
+            victim.bed.close()
+
+
+def on_x86_64() -> bool:
+    import platform  # noqa: PLC0415
+
+    return platform.machine() == "x86_64"
+
+
+def chosen(points: list[str], number: int) -> list[int]:
+    """Numbers of that many points, from 1: all that are no writes of the database, and of those some, evenly."""
+    alike = [n for n, point in enumerate(points, 1) if point.startswith("write ") and point.endswith("/snap/db")]
+    others = [n for n in range(1, len(points) + 1) if n not in set(alike)]
+    if len(others) >= number:
+        return evenly(others, number)
+    return sorted([*others, *evenly(alike, number - len(others))])
+
+
+def evenly(numbers: list[int], count: int) -> list[int]:
+    assert len(numbers) >= count
+    return [numbers[n * (len(numbers) - 1) // max(count - 1, 1)] for n in range(count)]
+
+
+def share(victims: list[Victim], numbers: list[int], work: Any) -> list[Any]:
+    """Do the work at each point, each victim its share; results in the order of the points."""
+
+    def some(which: int) -> list[Any]:
+        return [work(victims[which], number) for number in numbers[which :: len(victims)]]
+
+    with ThreadPoolExecutor(len(victims)) as pool:
+        shares = list(pool.map(some, range(len(victims))))
+    return [shares[n % len(victims)][n // len(victims)] for n in range(len(numbers))]
+
+
+def test_killed_at_any_of_a_hundred_points_the_old_or_the_new_member_starts(victims: list[Victim]) -> None:
+    first = victims[0].points
+    numbers = chosen(first, KILLS)
+    assert len(set(numbers)) == KILLS
+
+    def kill(victim: Victim, number: int) -> str:
+        victim.reset()
+        report, _ = victim.traced("--kill-at", str(number))
+        assert (report["status"], len(report["points"])) == (-9, number)
+        started = victim.generation()
+        said = victim.master.must_cli("restore", ARCHIVE)
+        assert "revision:" in said
+        assert victim.generation() == "restored", report["points"][-1]
+        leftovers = {path.name for path in victim.master.path(STATE).iterdir() if path.name.startswith(".")}
+        assert leftovers == set(), report["points"][-1]
+        return started
+
+    generations = share(victims, numbers, kill)
+
+    # The exchange of the two directories decides: the old one before it, the new one after it, and never anything else.
+    [exchange] = [n for n, point in enumerate(first, 1) if point.startswith("renameat2 ")]
+    assert generations == ["old" if number <= exchange else "restored" for number in numbers]
+
+
+def test_killed_where_the_old_data_is_lost_no_start_makes_an_empty_cluster(victims: list[Victim]) -> None:
+    victim = victims[0]
+    victim.reset()
+    victim.master.lose_data()
+    report, said = victim.traced()
+    assert report["status"] == 0, said
+
+    def kill(each: Victim, number: int) -> str:
+        each.reset()
+        each.master.lose_data()
+        assert each.traced("--kill-at", str(number))[0]["status"] == -9
+        each.master.start()
+        while each.master.running and not each.master.ready():
+            pass
+        found = "none"
+        if each.master.running:
+            each.master.kill()
+            found = each.generation()
+        shutil.rmtree(each.master.path(DATA_DIR), ignore_errors=True)
+        each.master.must_cli("restore", ARCHIVE)
+        assert each.generation() == "restored"
+        return found
+
+    generations = share(victims, chosen(report["points"], FULL_DISKS), kill)
+
+    assert set(generations) == {"none", "restored"}
+    assert generations == sorted(generations)
+
+
+def test_with_the_disk_full_at_any_of_twenty_points_everything_is_as_it_was(victims: list[Victim]) -> None:
+    numbers = evenly(chosen(victims[0].points, KILLS), FULL_DISKS)
+
+    def fill(victim: Victim, number: int) -> tuple[int, str]:
+        victim.reset()
+        before = tree(victim.master)
+        report, said = victim.traced("--fill-at", str(number), FILLER)
+        victim.master.path(FILLER).unlink()
+        if report["status"] == 0:
+            # It was through with all that needs space.
+            assert victim.generation() == "restored"
+            return 0, "restored"
+        assert "No space left on device" in said
+        assert "Traceback" not in said
+        assert tree(victim.master) == before
+        started = victim.generation()
+        victim.master.must_cli("restore", ARCHIVE)
+        assert victim.generation() == "restored"
+        return report["status"], started
+
+    found = share(victims, numbers, fill)
+
+    assert found == sorted(found, reverse=True)
+    assert set(found) <= {(1, "old"), (0, "restored")}
+    assert found.count((1, "old")) >= FULL_DISKS // 2
