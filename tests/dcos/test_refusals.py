@@ -134,8 +134,8 @@ def etcd_of_another_kind(path: Path) -> None:
 
 
 BAD_ARCHIVES = {
-    flip: "corrupt",
-    truncate: "",
+    flip: "damaged",
+    truncate: "damaged",
     empty: "",
     text: "snapshot",
     zookeeper: "snapshot",
@@ -191,7 +191,7 @@ def test_no_room_is_told_before_anything_is_touched(resume: Resume) -> None:
     master = bed.masters[2]
     for path in master.path(f"{DATA_DIR}/member/wal").glob("*.tmp"):
         path.unlink()  # room that etcd has allotted and not used
-    on_small_disk(master, "150m")
+    on_small_disk(master, "100m")
     before = tree(master)
 
     refused(master.cli("restore", ARCHIVE), STATE, "free", "needed")
