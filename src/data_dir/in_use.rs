@@ -100,17 +100,22 @@ fn is_locked(file: &File) -> io::Result<bool> {
         Err(TryLockError::Error(_)) => {}
         Ok(()) => file.unlock()?,
     }
-    let mut lock = libc::flock {
+    let mut lock = writers_lock();
+    match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
+        Ok(_) => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
+        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOLCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The lock that etcd takes on a segment: exclusive, of the whole file.
+fn writers_lock() -> libc::flock {
+    libc::flock {
         l_type: i16::try_from(libc::F_WRLCK).unwrap_or_default(),
         l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
         l_start: 0,
         l_len: 0,
         l_pid: 0,
-    };
-    match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
-        Ok(_) => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
-        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOLCK) => Ok(false),
-        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -175,8 +180,7 @@ mod tests {
     fn the_lock_on_a_segment_is_seen_alone_and_wherever_the_wal_lies() {
         let (dir, _, segment) = member();
         let file = OpenOptions::new().write(true).open(&segment).unwrap();
-        let lock = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&writers_lock())).unwrap();
 
         let found = in_use(dir.path(), None).unwrap().unwrap();
         assert_eq!((found.path, found.pid), (segment.clone(), None));

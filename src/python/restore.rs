@@ -49,7 +49,7 @@ fn existing(text: &str) -> Result<Existing> {
     path, *, data_dir, wal_dir, existing, carry_over, owner, handover, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token, derive_token,
     bump_revision, mark_compacted, skip_hash_check, dry_run, progress
 ))]
-#[expect(clippy::too_many_arguments, reason = "etcdutl's flags, each by its name")]
+#[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "flags, each by its name")]
 pub(super) fn restore(
     py: Python<'_>,
     path: PathBuf,

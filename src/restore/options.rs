@@ -31,6 +31,7 @@ pub struct Owner {
 
 /// The flags of `etcdutl snapshot restore`, and more.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RestoreOptions {
     /// `--data-dir`: must not exist or be empty, but for `existing`.
     pub data_dir: PathBuf,
