@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import dcos_etcd
+from dcos.namespaces import Machine, MachineError, Switch
 from dcos_etcd._etcd_programs import CommandFailedError
 from dcos_etcd.testing import NotReadyError
-from dcos.namespaces import Machine, MachineError, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from typing_extensions import Self
 
     from dcos_etcd.testing import EtcdBinaries
 
@@ -95,9 +97,7 @@ class Master:
         config = {"dcos_variant": bed.variant, "num_masters": str(len(bed.ips)), "cluster_name": "bed"}
         self._write("/opt/mesosphere/etc/expanded.config.json", json.dumps(config))
         self._write("/opt/mesosphere/bin/detect_ip", f"#!/bin/sh\necho {self.ip}\n", 0o755)
-        self._write(
-            "/opt/mesosphere/bin/dcos-etcdctl", f'#!/bin/sh\nexec {sys.executable} -m dcos_etcd "$@"\n', 0o755
-        )
+        self._write("/opt/mesosphere/bin/dcos-etcdctl", f'#!/bin/sh\nexec {sys.executable} -m dcos_etcd "$@"\n', 0o755)
         self._copy(STAND_INS / "systemctl", "/opt/mesosphere/bin/systemctl")
         for release in bed.releases:
             programs = f"/opt/mesosphere/packages/etcd--{release.version}/bin"
@@ -206,9 +206,7 @@ class Master:
         """Have it tell the masters; all of them when none are named."""
         ips = self.bed.ips if ips is None else ips
         start = 'setsid "$@" < /dev/null > /run/dcos/mesos-dns.log 2>&1 & echo $! > /run/dcos/mesos-dns.pid'
-        self.machine.must(
-            "sh", "-c", start, "sh", sys.executable, "-I", "-S", STAND_INS / "mesos_dns.py", *ips
-        )
+        self.machine.must("sh", "-c", start, "sh", sys.executable, "-I", "-S", STAND_INS / "mesos_dns.py", *ips)
         deadline = time.monotonic() + READY_TIMEOUT
         while True:
             with contextlib.suppress(OSError):
@@ -377,7 +375,7 @@ class Bed:
             self.close()
             raise
 
-    def __enter__(self) -> Bed:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

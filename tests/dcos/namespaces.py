@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -22,11 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dcos.machine import CLONE_NEWNET
 from dcos_etcd._etcd_processes import spawn
 from dcos_etcd._etcd_programs import environment
-from dcos.machine import CLONE_NEWNET
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping, Sequence
 
 TOOLS = {"ip": "iproute2", "nsenter": "util-linux", "setpriv": "util-linux", "setsid": "util-linux"}
@@ -166,9 +166,7 @@ class Machine:
         """
         return self.ask(url, context, timeout)[1]
 
-    def ask(
-        self, url: str, context: ssl.SSLContext | None = None, timeout: float = 5
-    ) -> tuple[Mapping[str, str], str]:
+    def ask(self, url: str, context: ssl.SSLContext | None = None, timeout: float = 5) -> tuple[Mapping[str, str], str]:
         """Ask a server over the machine's own network, for the headers and what it says.
 
         Raises:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dcos import old_tool
 from dcos.bed import BACKUPS, DATA_DIR, OWNER, STATE, Bed, Certificates
+from dcos_etcd.testing import CommandFailedError
 from scenario import State, capture, fill_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from dcos.bed import Master, Variant
@@ -51,9 +53,9 @@ class Past:
         return self.directory / path.rpartition("/")[2]
 
 
-def make_past(directory: Path, masters: int, variant: Variant, release: EtcdBinaries) -> Past:
+def make_past(machines: type[Bed], directory: Path, masters: int, variant: Variant, release: EtcdBinaries) -> Past:
     """Form a cluster, fill it, back it up on the leader, change it, and take it down."""
-    with Bed(directory / "bed", masters, [release], variant) as bed:
+    with machines(directory / "bed", masters, [release], variant) as bed:
         bed.form()
         leader = bed.leader
         fill_keys(leader)
@@ -146,3 +148,20 @@ def check_owners(master: Master) -> None:
     for place in [master.path(DATA_DIR), *master.path(DATA_DIR).rglob("*")]:
         if place.is_dir():
             assert place.stat().st_mode & 0o777 == 0o700, place
+
+
+def patiently(change: Callable[[], object], timeout: float = 30) -> None:
+    """Try until the cluster takes it: it wants to have been whole for five seconds before its members change."""
+    deadline = time.monotonic() + timeout
+    while not taken(change, last=time.monotonic() > deadline):
+        time.sleep(0.2)
+
+
+def taken(change: Callable[[], object], *, last: bool) -> bool:
+    try:
+        change()
+    except CommandFailedError:
+        if last:
+            raise
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
@@ -34,9 +35,9 @@ def test_each_master_is_a_machine_of_its_own(make_bed: Callable[..., Bed]) -> No
         assert run("hostname") == f"master{number}\n"
         assert run("/opt/mesosphere/bin/detect_ip") == f"{master.ip}\n"
         assert run("ip", "-brief", "-4", "addr", "show", "dev", "eth0").split()[2] == f"{master.ip}/24"
-        assert run("sh", "-c", "cat /proc/[0-9]*/comm | sort | uniq") == "cat\npython\nsh\n".replace(
-            "python", Path(sys.executable).resolve().name[:15]
-        ) or "etcd" not in run("sh", "-c", "cat /proc/[0-9]*/comm")
+        commands = run("ps", "-e", "-o", "pid=,args=").splitlines()
+        assert "machine.py" in commands[0]
+        assert [True, True, False] == ["python" in command for command in commands]
         assert run("getent", "passwd", "dcos_etcd").split(":")[2] == str(OWNER)
         assert run("getent", "hosts", "master.dcos.thisdcos.directory").split()[0] == bed.leader.ip
         assert bed.leader.machine.get(MESOS_DNS).count("172.16.0.") == 3
@@ -49,10 +50,14 @@ def test_each_master_is_a_machine_of_its_own(make_bed: Callable[..., Bed]) -> No
 def host_facts() -> dict[str, object]:
     """What a bed must not change on the machine that it stands on."""
     return {
-        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "mounts": [
+            line
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if line.split()[4].startswith(("/opt", "/var/lib", "/run", "/etc", "/usr"))
+        ],
         "devices": sorted(path.name for path in Path("/sys/class/net").iterdir()),
         "name": os.uname().nodename,
-        "directories": {path: sorted(os.listdir(path)) for path in ("/opt", "/var/lib", "/run")},
+        "directories": {path: sorted(Path(path).iterdir()) for path in ("/opt", "/var/lib", "/run")},
         "users": pwd.getpwall(),
         "hosts": Path("/etc/hosts").read_text(),
     }
@@ -103,33 +108,36 @@ time.sleep(600)
 """
 
 
-def test_everything_ends_with_the_process_that_made_it_even_when_that_is_killed(machines: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("machines")
+def test_everything_ends_with_the_process_that_made_it_even_when_that_is_killed(tmp_path: Path) -> None:
     before = host_facts()
-    etcds = len(processes_of("etcd"))
     path = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "bed"), release("3.4").version]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
         assert process.stdout is not None
-        machines_made = [int(pid) for pid in process.stdout.readline().split()]
-        assert len(machines_made) == 3
-        assert len(processes_of("etcd")) == etcds + 2
+        machines = {pid_namespace(int(pid)) for pid in process.stdout.readline().split()}
+        assert len(machines) == 3
+        assert sorted(processes_in(machines)).count("etcd") == 2
         process.send_signal(signal.SIGKILL)
 
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in machines_made) or len(processes_of("etcd")) > etcds:
+    while processes_in(machines):
         assert time.monotonic() < deadline, "something of the bed lives on"
         time.sleep(0.02)
     assert host_facts() == before
 
 
-def processes_of(name: str) -> list[int]:
+def pid_namespace(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())
+
+
+def processes_in(namespaces: set[str]) -> list[str]:
+    """The names of all processes of some machines."""
     found = []
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if comm.read_text().strip() == name:
-                found.append(int(comm.parent.name))
-        except OSError:  # it has just ended
-            continue
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if pid_namespace(int(process.name)) in namespaces:
+                found.append((process / "comm").read_text().strip())
     return found
 
 

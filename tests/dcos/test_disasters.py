@@ -66,7 +66,9 @@ def test_a_second_restore_keeps_the_first_ones_data_too_or_discards_what_it_repl
 
     for master in bed.masters:
         assert len(kept_data(master)) == 2
-        names = {path.name for path in master.path(STATE).iterdir()} - {path.rpartition("/")[2] for path in kept_data(master)}
+        names = {path.name for path in master.path(STATE).iterdir()} - {
+            path.rpartition("/")[2] for path in kept_data(master)
+        }
         assert names == {"default.etcd", "initial-nodes", "initial-state"}
     bed.start()
     check_cluster(bed, past.state)

@@ -95,8 +95,6 @@ WRONG = {
 }
 
 
-
-
 def test_a_wrong_certificate_is_a_clear_error(resume: Resume) -> None:
     bed, past = resume(3, "enterprise")
     bed.start()

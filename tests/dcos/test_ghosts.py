@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ssl
-import time
 from typing import TYPE_CHECKING, Any
 
 from dcos import old_tool
 from dcos.bed import Master
-from dcos.procedures import ARCHIVE, OLD_ARCHIVE, check_cluster, check_diagnostic, check_members, restore_all
-from dcos_etcd.testing import CommandFailedError
+from dcos.procedures import ARCHIVE, OLD_ARCHIVE, check_cluster, check_diagnostic, check_members, patiently, restore_all
 from scenario import capture
 
 if TYPE_CHECKING:
@@ -151,17 +149,3 @@ def test_a_replaced_master_joins_the_restored_cluster_as_dcos_lets_it(resume: Re
     assert new["ID"] != gone["ID"]
     check_cluster(bed, past.state)
     check_diagnostic(replaced, healthy=True)
-
-
-def patiently(change: Callable[[], object], timeout: float = 30) -> None:
-    """Try until the cluster takes it: it wants to have been whole for five seconds before it changes."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            change()
-        except CommandFailedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return

@@ -2,15 +2,16 @@
 
     python tracer.py DIRECTORY [--kill-at N | --fill-at N FILLER] -- COMMAND...
 
-At point N the program is killed with SIGKILL, or the file system is filled up with the file FILLER and stays so. Between
-two points nothing below the directory changes, so that the points are all the moments at which a kill can make a
-difference. Prints a JSON object: `points`, each as text, and `status`, the exit status (negative: the signal).
+At point N the program is killed with SIGKILL, or the file system is filled up with the file FILLER and stays so.
+Between two points nothing below the directory changes, so that the points are all the moments at which a kill can make
+a difference. Prints a JSON object: `points`, each as text, and `status`, the exit status (negative: the signal).
 
 A seccomp filter picks the system calls out, so that the others cost nothing. Linux on x86-64 only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -19,8 +20,12 @@ import signal
 import struct
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-FD, PATH, AT, TWO_PATHS, TWO_AT = "fd", "path", "at", "two paths", "two at"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FD, OUT, PATH, TWO_PATHS, AT, TWO_AT, TARGET_AT = "fd", "out", "path", "two paths", "at", "two at", "target, at"
 
 CALLS = {
     1: ("write", FD),
@@ -49,12 +54,12 @@ CALLS = {
     263: ("unlinkat", AT),
     264: ("renameat", TWO_AT),
     265: ("linkat", TWO_AT),
-    266: ("symlinkat", "target, at"),
+    266: ("symlinkat", TARGET_AT),
     268: ("fchmodat", AT),
     285: ("fallocate", FD),
     296: ("pwritev", FD),
     316: ("renameat2", TWO_AT),
-    326: ("copy_file_range", "out"),
+    326: ("copy_file_range", OUT),
     328: ("pwritev2", FD),
     452: ("fchmodat2", AT),
 }
@@ -71,6 +76,7 @@ PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 SECCOMP_RET_TRACE, SECCOMP_RET_ALLOW = 0x7FF00000, 0x7FFF0000
 
 AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 PATH_MAX = 4096
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -109,11 +115,9 @@ def start(command: list[str]) -> int:
         filter_calls()
         # The report has this program's own output for itself.
         os.dup2(2, 1)
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - the command as it is
     os.waitpid(pid, 0)
-    ptrace(
-        PTRACE_SETOPTIONS, pid, None, O_TRACEFORK | O_TRACEVFORK | O_TRACECLONE | O_TRACESECCOMP | O_EXITKILL
-    )
+    ptrace(PTRACE_SETOPTIONS, pid, None, O_TRACEFORK | O_TRACEVFORK | O_TRACECLONE | O_TRACESECCOMP | O_EXITKILL)
     ptrace(PTRACE_CONT, pid)
     return pid
 
@@ -128,6 +132,8 @@ class Caller:
         number, *arguments = struct.unpack_from("<24xQ6Q", told)
         self.name, self.kind = CALLS[number]
         self.arguments = arguments
+        if self.name == "renameat2" and arguments[4] & RENAME_EXCHANGE:
+            self.name = "exchange"
 
     def file(self, argument: int) -> str:
         number = ctypes.c_int(self.arguments[argument] & 0xFFFFFFFF).value
@@ -161,31 +167,35 @@ class Caller:
         """The paths that the call is about; none when it only reads."""
         if self.name in {"open", "openat"} and not self.arguments[1 if self.name == "open" else 2] & O_WRITES:
             return []
-        if self.kind == FD:
-            return [self.file(0)]
-        if self.kind == "out":
-            return [self.file(2)]
-        if self.kind == PATH:
-            return [self.relative(0)]
-        if self.kind == AT:
-            return [self.at(0, 1)]
-        if self.kind == TWO_PATHS:
-            return [self.relative(0), self.relative(1)]
-        if self.kind == TWO_AT:
-            return [self.at(0, 1), self.at(2, 3)]
-        return [self.at(1, 2)]
+        how: dict[str, Callable[[], list[str]]] = {
+            FD: lambda: [self.file(0)],
+            OUT: lambda: [self.file(2)],
+            PATH: lambda: [self.relative(0)],
+            TWO_PATHS: lambda: [self.relative(0), self.relative(1)],
+            AT: lambda: [self.at(0, 1)],
+            TWO_AT: lambda: [self.at(0, 1), self.at(2, 3)],
+            TARGET_AT: lambda: [self.at(1, 2)],
+        }
+        return how[self.kind]()
+
+
+def write(file: int, block: bytes) -> bool:
+    """Write, or tell that there is no space."""
+    try:
+        os.write(file, block)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 def fill(filler: str) -> None:
     """Leave not one byte free."""
     file = os.open(filler, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     for size in (1 << 20, 4096, 1):
-        try:
-            while True:
-                os.write(file, b"\0" * size)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+        while write(file, b"\0" * size):
+            pass
     os.close(file)
 
 
@@ -211,10 +221,8 @@ def follow(process: int, directory: str, kill_at: int | None, fill_at: int | Non
                     fill(filler)
         if deliver in {signal.SIGTRAP, signal.SIGSTOP}:
             deliver = 0
-        try:
+        with contextlib.suppress(ProcessLookupError):  # killed meanwhile
             ptrace(PTRACE_CONT, tid, None, deliver)
-        except ProcessLookupError:  # killed meanwhile
-            pass
 
 
 def main() -> None:
