@@ -53,8 +53,7 @@ def test_a_forgotten_master_is_fenced_off_and_named_until_it_is_restored_too(res
     # Alone of three it has no majority, so that it serves nobody.
     assert not forgotten.ready()
     assert [value(master, "after the backup") for master in restored] == ["", ""]
-    for master in bed.masters:
-        said = check_diagnostic(master, healthy=False)
+    for said in bed.each(lambda master: check_diagnostic(master, healthy=False)):
         [finding] = [each for each in said["findings"] if each["id"] == "master-not-restored"]
         assert finding["endpoint"] == forgotten.client_url
         assert forgotten.ip in finding["message"]
@@ -118,8 +117,7 @@ def test_two_restored_clusters_beside_each_other_are_seen_as_a_split(resume: Res
     restore_all(bed, masters=bed.masters[1:])
     bed.start()
 
-    for master in bed.masters:
-        said = check_diagnostic(master, healthy=False)
+    for said in bed.each(lambda master: check_diagnostic(master, healthy=False)):
         assert [bed.masters[0].client_url] == [
             finding["endpoint"] for finding in said["findings"] if finding["id"] == "master-not-restored"
         ]

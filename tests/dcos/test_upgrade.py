@@ -86,4 +86,4 @@ def test_after_etcdctls_own_restore_the_old_members_come_back_to_life(resume: Re
         upgrade(bed, bed.releases[3])
     bed.masters[2].kill()
     with pytest.raises(CommandFailedError):
-        patiently(lambda: bed.masters[1].etcdctl("put", "with one of three down", "not written"), 15)
+        patiently(lambda: bed.masters[1].etcdctl("put", "with one of three down", "not written"), 5)
