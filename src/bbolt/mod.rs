@@ -20,8 +20,8 @@
 //! # Who does what
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
-//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`build`] makes a
-//! small one from nothing.
+//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages, and [`check_patched`]
+//! looks at what it changed. [`build`] makes a small one from nothing.
 
 pub mod layout;
 
@@ -34,6 +34,7 @@ mod page;
 mod page_set;
 mod pages;
 mod patch;
+mod patched;
 mod reader;
 mod subtrees;
 mod tree;
@@ -45,5 +46,6 @@ mod tests;
 pub use builder::{Builder, Entries, build};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
+pub use patched::check_patched;
 pub use reader::{Bucket, Database, Element, Entry};
 pub use walk::{Part, Visitor, Walked, walk};

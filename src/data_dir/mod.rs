@@ -24,4 +24,4 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use verify::{Layout, verify_member};
+pub use verify::{Layout, verify_member, verify_restored};
