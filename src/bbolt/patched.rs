@@ -152,18 +152,22 @@ impl<R: ReadAt> Patched<'_, R> {
     }
 }
 
-/// Flags, key and value of each element of a leaf.
-fn entries<'a>(leaf: &Page<'a>) -> std::result::Result<Vec<(u32, &'a [u8], &'a [u8])>, Defect> {
+/// Flags, key and value of an element of a leaf.
+type Item<'a> = (u32, &'a [u8], &'a [u8]);
+
+/// Key and page of an element of a branch.
+type Child<'a> = (&'a [u8], u64);
+
+fn entries<'a>(leaf: &Page<'a>) -> std::result::Result<Vec<Item<'a>>, Defect> {
     leaf.leaf_elements().map(|element| element.map(|it| (it.flags, it.key, it.value))).collect()
 }
 
-/// Key and page of each child of a branch.
-fn children<'a>(branch: &Page<'a>) -> std::result::Result<Vec<(&'a [u8], u64)>, Defect> {
+fn children<'a>(branch: &Page<'a>) -> std::result::Result<Vec<Child<'a>>, Defect> {
     branch.branch_elements().map(|element| element.map(|it| (it.key, it.pgid))).collect()
 }
 
 /// All but the page of the last child.
-fn but_last_child<'a, 'b>(children: &'b [(&'a [u8], u64)]) -> Option<(&'a [u8], &'b [(&'a [u8], u64)])> {
+fn but_last_child<'a, 'b>(children: &'b [Child<'a>]) -> Option<(&'a [u8], &'b [Child<'a>])> {
     children.split_last().map(|((key, _), rest)| (*key, rest))
 }
 

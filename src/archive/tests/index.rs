@@ -22,7 +22,7 @@ fn every_block_of_an_index_inflates_alone_to_its_part_of_the_tar() {
             let packed = index.packed(number).unwrap();
             let raw = index.raw(number).unwrap();
             assert_eq!(tar.len() as u64, raw.start);
-            tar.extend(alone(compression, &bytes[packed.start as usize..packed.end as usize]));
+            tar.extend(alone(compression, &bytes[at(packed.start)..at(packed.end)]));
             assert_eq!(tar.len() as u64, raw.end);
         }
         assert_eq!(tar.len() as u64, index.len());
@@ -127,6 +127,10 @@ fn damage_is_named_alike_with_an_index_and_without() {
     }
 }
 
+fn at(offset: u64) -> usize {
+    offset.try_into().unwrap()
+}
+
 fn alone(compression: Compression, packed: &[u8]) -> Vec<u8> {
     match compression {
         Compression::Zstd => zstd::stream::decode_all(packed).unwrap(),
@@ -143,20 +147,20 @@ fn with_offsets(bytes: &[u8], offsets: &str) -> Vec<u8> {
     let index = find_index(&bytes.to_vec()).unwrap();
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(bytes).read_to_end(&mut tar).unwrap();
-    let manifest = &tar[index.len() as usize..];
-    let size = tar_header::parse(manifest.first_chunk().unwrap()).unwrap().size as usize;
+    let manifest = &tar[at(index.len())..];
+    let size = at(tar_header::parse(manifest.first_chunk().unwrap()).unwrap().size);
     let text = String::from_utf8(manifest[TAR_BLOCK..][..size].to_vec()).unwrap();
     let (before, rest) = text.split_once("\"offsets\":").unwrap();
     let text = [before, "\"offsets\":", offsets, &rest[rest.find(']').unwrap() + 1..]].concat();
 
-    tar.truncate(index.len() as usize);
+    tar.truncate(at(index.len()));
     tar.extend(tar_header::render("manifest.json", text.len() as u64, 0).unwrap());
     tar.extend(text.bytes());
     tar.resize(tar.len().next_multiple_of(TAR_BLOCK) + 2 * TAR_BLOCK, 0);
     let mut last = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-    last.write_all(&tar[index.len() as usize..]).unwrap();
+    last.write_all(&tar[at(index.len())..]).unwrap();
     let mut crc = flate2::Crc::new();
     crc.update(&tar);
     let trailer = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
-    [&bytes[..index.end() as usize], &last.finish().unwrap(), &trailer].concat()
+    [&bytes[..at(index.end())], &last.finish().unwrap(), &trailer].concat()
 }
