@@ -15,8 +15,9 @@ import pytest
 
 import sample_reports
 from command_line import run
-from dcos_etcd import _flags, api, cli, exceptions
-from dcos_etcd._flags import UsageError, cluster_arguments, duration, settle_booleans
+from dcos_etcd import api, cli, exceptions
+from dcos_etcd.cli import _flags
+from dcos_etcd.cli._flags import UsageError, cluster_arguments, duration, settle_booleans
 from dcos_etcd.models import BackupReport, Diagnosis, RestoreReport, Status, Tls, VerifyReport
 from sample_reports import changed
 

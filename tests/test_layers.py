@@ -139,7 +139,6 @@ PYTHON_LAYERS = (
     {"models"},
     {"_access", "_progress", "display"},
     {"api"},
-    {"_flags"},
     {"cli"},
     {"__main__"},
 )
@@ -149,7 +148,13 @@ PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin", "_etcd_processes", "_etcd_pr
 
 
 def python_files() -> list[Path]:
-    return sorted(path for path in PACKAGE.glob("*.py") if path.stem not in {"__init__", *PYTHON_TEST_SERVANTS})
+    files = (path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    return sorted(path for path in files if python_module(path) not in PYTHON_TEST_SERVANTS)
+
+
+def python_module(path: Path) -> str:
+    """Name the room of a file: the module, or the package right below `dcos_etcd`."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imported_modules(source: str) -> set[str]:
@@ -167,20 +172,21 @@ def imported_modules(source: str) -> set[str]:
 
 
 def test_every_python_file_has_a_layer() -> None:
-    assert {path.stem for path in python_files()} <= set().union(*PYTHON_LAYERS)
+    assert {python_module(path) for path in python_files()} <= set().union(*PYTHON_LAYERS)
 
 
-@pytest.mark.parametrize("path", python_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_python_files_import_lower_layers_only(path: Path) -> None:
-    lower: set[str] = set()
+    room = python_module(path)
+    lower = {room}
     for layer in PYTHON_LAYERS:
-        if path.stem in layer:
+        if room in layer:
             break
         lower |= layer
 
     assert imported_modules(path.read_text(encoding="utf-8")) - lower == set()
 
 
-@pytest.mark.parametrize("path", [*rust_files(), *PACKAGE.glob("*.py*")], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*rust_files(), *PACKAGE.rglob("*.py*")], ids=lambda path: path.name)
 def test_source_files_stay_readable_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 620

@@ -1,5 +1,6 @@
 //! The database as a whole: what one part writes, the others read and judge.
 
+mod bulk;
 mod hostile;
 mod patching;
 mod properties;

@@ -1,0 +1,107 @@
+"""One run of the program, from its arguments to its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+from dcos_etcd.cli import _backup, _diagnostic, _flags, _restore, _status, _verify
+from dcos_etcd.cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, PROGRAM, USAGE, report, say
+from dcos_etcd.cli._parser import Parser, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# In the order in which `--help` lists them.
+_COMMANDS = (_backup, _restore, _diagnostic, _verify, _status)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: The command line without the program's name; `None` for that of the process.
+    """
+    # A path that is no UTF-8 goes out as the bytes that it came in as.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        say("error", "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            return report(error)
+        # Else the interpreter would complain when it flushes on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    else:
+        return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = _parser()
+    try:
+        flags = parser.parse_args(_flags.settle_booleans(arguments))
+        handler: Callable[[argparse.Namespace], int] = flags.handler
+        _stop_on_sigterm()
+        return handler(flags)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except _flags.UsageError as error:
+        say("error", str(error))
+        if error.hint:
+            say("hint", error.hint)
+        return USAGE
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what is no failure but a bug is raised again
+        return report(error)
+
+
+def _stop_on_sigterm() -> None:
+    """Let `kill`, and a terminal that is closed, clean up as Ctrl-C does; `nohup` keeps its meaning."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    # Only the main thread may set handlers; elsewhere the process belongs to somebody else.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, stop)
+
+
+_DESCRIPTION = """\
+Back up an etcd v3 cluster into one verified archive, restore it as a new cluster, and diagnose it."""
+
+_EPILOG = """\
+commands:
+{commands}
+
+PATH is any etcd snapshot: an archive of this tool or of the old one (.tar.gz, .tar.zst), a .db file,
+or that compressed with gzip or zstd. It is told by its content, not by its name.
+
+'dcos-etcdctl COMMAND --help' lists the flags of a command; the cluster flags of backup and diagnostic
+may also stand before the command.
+
+exit status: 0 done (diagnostic: healthy), 1 failed or unhealthy, 2 wrong usage, 130 interrupted"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog=PROGRAM, usage=f"{PROGRAM} COMMAND [flags]", description=_DESCRIPTION)
+    parser.add_argument("--version", action=Version)
+    _flags.add_cluster_flags(parser, before_command=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command", help=argparse.SUPPRESS)
+    for command in _COMMANDS:
+        command.add(commands)
+    listed = "\n".join(f"  {name:12}{chosen.description}" for name, chosen in commands.choices.items())
+    parser.epilog = _EPILOG.format(commands=listed)
+    return parser

@@ -1,0 +1,28 @@
+"""`dcos-etcdctl status`: the figures of a snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dcos_etcd.cli._output import DONE
+from dcos_etcd.cli._parser import add_command, add_write_out
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(commands: Any) -> None:  # noqa: ANN401
+    parser = add_command(
+        commands, "status", run, summary="print hash, revision, keys and size of a snapshot", path="the snapshot"
+    )
+    add_write_out(parser, "table", "simple", "json")
+
+
+def run(flags: argparse.Namespace) -> int:
+    from dcos_etcd import api, display  # noqa: PLC0415
+
+    status = api.status(flags.path, progress=True)
+    show = {"simple": display.status_simple, "table": display.status_table}
+    as_json = flags.write_out == "json"
+    print(display.status_json(status) if as_json else display.visible(show[flags.write_out](status)))
+    return DONE

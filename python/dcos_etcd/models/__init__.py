@@ -1,0 +1,35 @@
+"""What the verbs return: frozen dataclasses, equal by value, picklable, fit for `match`.
+
+Ids of members and clusters are text, lower-case hexadecimal, as etcd prints them. Sizes are bytes, times are aware
+`datetime` values in UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dcos_etcd.exceptions import Defect
+from dcos_etcd.models.arguments import Progress, Tls
+from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
+from dcos_etcd.models.diagnosis import Diagnosis, Finding
+from dcos_etcd.models.restored import PlannedMember, RestoreReport
+from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
+
+__all__ = [
+    "BackupReport",
+    "Defect",
+    "Diagnosis",
+    "EndpointFacts",
+    "Finding",
+    "HashKv",
+    "Health",
+    "Manifest",
+    "Member",
+    "MemberList",
+    "PlannedMember",
+    "Progress",
+    "ResponseHeader",
+    "RestoreReport",
+    "Skipped",
+    "Status",
+    "Tls",
+    "VerifyReport",
+]
