@@ -282,6 +282,11 @@ impl<R: ReadAt> Database<R> {
         Ok(found)
     }
 
+    /// The same bytes, as another meta has them.
+    pub(super) fn as_of(&self, meta: Meta) -> Database<&R> {
+        Database { source: &self.source, meta, invalid_meta: None }
+    }
+
     /// A search through one of the trees.
     pub(super) fn tree(&self) -> Tree<'_, R> {
         Tree::new(&self.source, self.page_size(), self.meta.high_water_mark)

@@ -205,7 +205,7 @@ fn child_for(branch: &Page<'_>, key: &[u8]) -> Result<u64, Fault> {
 }
 
 /// A page whose element table lies inside of it.
-fn sound(page: Option<Page<'_>>, number: u64) -> Result<Page<'_>, Defect> {
+pub(super) fn sound(page: Option<Page<'_>>, number: u64) -> Result<Page<'_>, Defect> {
     let page = page.ok_or_else(|| Defect::new("database-unreadable", "a page without a header").on_page(number))?;
     page.table_defect().map_or(Ok(page), Err)
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::data_dir::{self, Layout};
+use crate::bbolt::Meta;
+use crate::data_dir;
 use crate::defect::Defect;
 use crate::durable::Replaced;
 use crate::error::{Error, Result};
@@ -56,7 +57,7 @@ pub fn restore_with(
     write_database(path, &snapshot, &membership, bump_to, &place)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
     wal::write_dir(place.wal_dir(), &membership)?;
-    prove(options, &membership, &place, progress)?;
+    prove(options, &membership, snapshot.database().meta(), &place, progress)?;
     let carried = place.furnish(options)?;
     let database_size = snapshot.database_size();
     progress.step(Stage::Sync, 0, Some(database_size))?;
@@ -99,9 +100,16 @@ fn write_database(
     write().map_err(Error::io("writing", &place.snap_dir().join("db")))
 }
 
-/// Reads everything back through the offline verifier, before it can take anybody's place.
-fn prove(options: &RestoreOptions, membership: &Membership, place: &Place, progress: &dyn Progress) -> Result<()> {
-    let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, Layout::Portable, progress)?;
+/// Reads back what was written since the copy was walked, through the offline verifier, before it can take anybody's
+/// place. `walked` is the meta of the copy at that time.
+fn prove(
+    options: &RestoreOptions,
+    membership: &Membership,
+    walked: &Meta,
+    place: &Place,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let defects = data_dir::verify_restored(place.data_dir(), place.wal_dir(), membership, walked, progress)?;
     if defects.is_empty() {
         return Ok(());
     }

@@ -183,7 +183,10 @@ fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
 }
 
 /// A database that was walked, or what keeps it from being opened.
-struct Traversed(std::result::Result<(Database<FileSource>, Contents, Walked, Vec<Defect>), Vec<Defect>>);
+struct Traversed(std::result::Result<Found, Vec<Defect>>);
+
+/// What a walk found, with its defects.
+type Found = (Database<FileSource>, Contents, Walked, Vec<Defect>);
 
 impl Traversed {
     /// Walks the first `len` bytes of `file`, whose place in messages is `path`.
