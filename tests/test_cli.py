@@ -155,6 +155,12 @@ def test_version_is_printed() -> None:
         ["backup", "a", "b"],
         ["backup", "a", "--dial-timeout", "5"],
         ["backup", "a", "--stall-timeout", "-1s"],
+        *(
+            ["backup", "a", f"--max-rate={rate}"]
+            for rate in ("0", "-1", "0.4", "", "fast", "1m", "1MiB/s", "1e3", "inf")
+        ),
+        ["backup", "a", "--max-rate", "1" + "0" * 400],
+        ["backup", "a", "--max-rate", str(1 << 64)],
         ["backup", "a", "--insecure-skip-tls-verify"],
         ["backup", "a", "--endpoint", "http://a"],
         ["restore", "a", "--bump-revision", "-1"],
@@ -334,6 +340,27 @@ def test_backup_passes_its_flags_and_prints_its_report(backup: Verb, capsys: pyt
     assert backup.options["stall_timeout"] == 60.0
     assert f"sha256:        {'ab' * 32}\n" in out
     assert err == "dcos-etcdctl: warning: a learner sent it\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1", 1),
+        ("500000", 500_000),
+        ("800k", 800_000),
+        ("800K", 800_000),
+        ("800KiB", 800 << 10),
+        ("20MiB", 20 << 20),
+        ("20Mi", 20 << 20),
+        ("20MB", 20_000_000),
+        (".5M", 500_000),
+        ("1.5G", 1_500_000_000),
+        ("2Gi", 2 << 30),
+    ],
+)
+def test_rates_are_read_with_their_units(backup: Verb, text: str, rate: int) -> None:
+    assert cli.main(["backup", "etcd.tar.gz", "--max-rate", text]) == 0
+    assert backup.options["max_rate"] == rate
 
 
 def test_backup_as_json_is_one_document(backup: Verb, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ def backup(
     access: Access,
     stall_timeout: float,
     compression: Literal["gzip", "zstd"] | None,
+    max_rate: int | None,
     progress: _Progress | None,
 ) -> dict[str, Any]: ...
 def diagnose(*, access: Access, expect: list[str]) -> dict[str, Any]: ...

@@ -24,6 +24,7 @@ from dcos_etcd._access import (
     STALL_TIMEOUT,
     access,
     listing,
+    rate,
     seconds,
 )
 from dcos_etcd._progress import reporting
@@ -53,6 +54,7 @@ def backup(
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
     stall_timeout: float | timedelta = STALL_TIMEOUT,
     compression: Literal["gzip", "zstd"] | None = None,
+    max_rate: int | None = None,
     progress: ProgressArgument = None,
 ) -> BackupReport:
     """Stream a snapshot of a cluster into one verified archive.
@@ -68,6 +70,8 @@ def backup(
         command_timeout: Seconds for one request; the stream itself is not bounded by it.
         stall_timeout: Seconds without a byte after which the stream is given up.
         compression: Overrides what the name says.
+        max_rate: The most bytes of the snapshot to take from the server in a second. A slower backup keeps a read
+            transaction of the server open for longer, and its database may grow meanwhile.
         progress: See the module.
 
     Raises:
@@ -86,6 +90,7 @@ def backup(
             access=target,
             stall_timeout=seconds("stall_timeout", stall_timeout),
             compression=compression,
+            max_rate=rate("max_rate", max_rate),
             progress=callback,
         )
     return BackupReport._from_json(report)

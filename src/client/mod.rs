@@ -10,6 +10,7 @@ mod connect;
 mod endpoint;
 mod failure;
 mod members;
+mod pace;
 mod snapshot_stream;
 mod tls;
 

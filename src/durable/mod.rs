@@ -18,6 +18,7 @@ mod new_file;
 mod staged_dir;
 mod sync;
 mod unnamed;
+mod write_back;
 
 pub use beside::sync_beside;
 pub use exchange::Replaced;
@@ -25,3 +26,4 @@ pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;
 pub use unnamed::unnamed_file;
+pub use write_back::WriteBack;
