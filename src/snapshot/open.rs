@@ -162,26 +162,42 @@ pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> R
 ///
 /// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
 pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
-    let mut defects = Vec::new();
     let source = if archive::kind(path)? == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
         FileSource::new(file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len })
     } else {
-        let (spool, extracted) = spooled(path, |spool| {
-            let extracted = extract_to(path, &spool, progress)?;
-            Ok((spool, extracted))
-        })?;
-        check_hash(&extracted, VerifyOptions::default(), &mut defects);
-        FileSource::new(spool, extracted.database_len)
+        let (file, len) = spool(path, progress)?;
+        FileSource::new(file, len)
     };
     let database = Database::open(source);
     let database = database.map_err(|defects| Error::Corrupt { path: path.to_owned(), defects })?;
+    let mut defects = Vec::new();
     let (contents, _) = walk_contents(&database, &mut defects, path, progress)?;
     if defects.is_empty() {
         Ok(status_of(&database, &contents))
     } else {
         Err(Error::Corrupt { path: path.into(), defects })
+    }
+}
+
+/// The database inside the compressed or archived snapshot at `path`, inflated into a file without a name, and its
+/// length. Nothing is judged but what passes by anyway: the container, and the SHA-256 where there is one.
+///
+/// # Errors
+/// [`Error::Corrupt`] and [`Error::NotASnapshot`] for the container, [`Error::Corrupt`] also when the hash does not fit;
+/// [`Error::Io`]; [`Error::Interrupted`].
+pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
+    let (file, extracted) = spooled(path, |spool| {
+        let extracted = extract_to(path, &spool, progress)?;
+        Ok((spool, extracted))
+    })?;
+    let mut defects = Vec::new();
+    check_hash(&extracted, VerifyOptions::default(), &mut defects);
+    if defects.is_empty() {
+        Ok((file, extracted.database_len))
+    } else {
+        Err(Error::Corrupt { path: path.to_owned(), defects })
     }
 }
 
