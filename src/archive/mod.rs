@@ -32,6 +32,7 @@ mod detect;
 mod encoder;
 mod entries;
 mod gunzip;
+mod index;
 mod layout;
 mod manifest;
 mod pax;

@@ -3,6 +3,7 @@
 mod damage;
 mod foreign;
 mod hostile;
+mod index;
 mod round_trip;
 
 use std::path::Path;
