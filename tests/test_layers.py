@@ -38,6 +38,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     },
     {
         "snapshot": set(),
+        "history": {"snapshot"},
         "data_dir": {"snapshot"},
         "restore": {"snapshot", "data_dir"},
         "backup": {"snapshot"},
@@ -52,6 +53,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
 RUST_FORBIDDEN = {
     "restore": {"client", "facts"},
     "snapshot": {"client", "facts"},
+    "history": {"client", "facts"},
     "data_dir": {"client", "facts"},
     "client": {"bbolt", "schema"},
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::index::{Index, KeyId, Place, Record};
 use super::range::KeyRange;
 use super::scan::{Scan, Stored};
-use super::store::Store;
+use super::store::{Store, Watch};
 use crate::bbolt::Element;
 use crate::defect::Defect;
 use crate::error::Result;
@@ -86,10 +86,15 @@ impl Cursor {
     /// The next rows; none at the end.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) with page and offset.
-    pub fn next_batch(&mut self) -> Result<Vec<Row>> {
+    /// [`Error::Corrupt`](crate::Error::Corrupt) with page and offset; [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn next_batch(&mut self, progress: &dyn Progress) -> Result<Vec<Row>> {
         let wanted = self.choose();
-        read(&self.store, &self.index, wanted, self.keys_only)
+        read(&self.store, &self.index, wanted, self.keys_only, progress)
+    }
+
+    /// The keys of the next rows; none at the end. Reads nothing of the file.
+    pub fn next_keys(&mut self) -> Vec<Vec<u8>> {
+        self.choose().iter().map(|one| self.index.key(one.id).to_vec()).collect()
     }
 
     /// Takes the next keys that are there, as many as a batch may have.
@@ -123,7 +128,7 @@ impl Store {
     pub fn get(self: &Arc<Self>, key: &[u8], revision: Option<i64>, progress: &dyn Progress) -> Result<Option<Row>> {
         let range = KeyRange::one(key);
         let mut cursor = Cursor::new(Arc::clone(self), &range, revision, Some(1), false, progress)?;
-        Ok(cursor.next_batch()?.pop())
+        Ok(cursor.next_batch(progress)?.pop())
     }
 
     /// Whether `key` was there at `revision`. Reads no value.
@@ -151,7 +156,7 @@ impl Store {
             wanted.reverse();
             let tombstones: Vec<bool> = wanted.iter().map(|one| one.record.tombstone).collect();
             wanted.iter_mut().enumerate().for_each(|(row, one)| one.row = row);
-            return Ok(read(self, &index, wanted, false)?.into_iter().zip(tombstones).collect());
+            return Ok(read(self, &index, wanted, false, progress)?.into_iter().zip(tombstones).collect());
         }
         let mut found = Vec::new();
         Scan::history(Arc::clone(self), KeyRange::one(key)).next(progress, &mut |stored| {
@@ -163,14 +168,22 @@ impl Store {
 }
 
 /// Reads what is wanted, in the order of the file, into rows in the order of the batch.
-fn read(store: &Store, index: &Index, mut wanted: Vec<Wanted>, keys_only: bool) -> Result<Vec<Row>> {
+fn read(
+    store: &Store,
+    index: &Index,
+    mut wanted: Vec<Wanted>,
+    keys_only: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Row>> {
+    let mut watch = Watch::new(store, progress);
     let mut rows = vec![Row::default(); wanted.len()];
     wanted.sort_unstable_by_key(|one| one.place);
     let mut rest = wanted.as_slice();
     while let Some((first, _)) = rest.split_first() {
         let from = key_of(first.record);
         let mut place = first.place.number();
-        store.visit(store.key_bucket(), Some(&from), &mut |element| {
+        store.visit_from(store.key_bucket(), Some(&from), &mut |element| {
+            watch.step(&element)?;
             let Some((next, behind)) = rest.split_first() else { return Ok(ControlFlow::Break(())) };
             if place == next.place.number() {
                 let stored = expect(index, next, &element).map_err(|defect| store.fail(defect))?;
@@ -187,6 +200,7 @@ fn read(store: &Store, index: &Index, mut wanted: Vec<Wanted>, keys_only: bool) 
             return Err(store.fail(missing(first.record)));
         }
     }
+    store.unchanged()?;
     Ok(rows)
 }
 
@@ -213,14 +227,13 @@ fn key_of(record: Record) -> Vec<u8> {
     key
 }
 
-/// A deletion is stored without its revision.
 fn row(stored: &Stored<'_>, keys_only: bool) -> Row {
     let kv = &stored.kv;
     Row {
         key: kv.key.to_vec(),
         value: if keys_only { Vec::new() } else { kv.value.to_vec() },
         create_revision: kv.create_revision,
-        mod_revision: if stored.at.tombstone { stored.at.revision.main } else { kv.mod_revision },
+        mod_revision: stored.mod_revision(),
         version: kv.version,
         lease: kv.lease,
     }

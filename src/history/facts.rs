@@ -1,6 +1,6 @@
 //! What a snapshot holds beside its keys: members, leases, alarms, users, roles, versions. None of it needs an index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use super::scan::Stored;
@@ -105,31 +105,28 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) with page and offset; [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn leases(&self, progress: &dyn Progress) -> Result<Vec<LeaseKeys>> {
-        let stored = self.collect(buckets::LEASE, "lease-malformed", |key, value| Lease::parse(key, value).map(Some))?;
-        let mut leased = HashMap::<Vec<u8>, i64>::new();
+        let stored =
+            self.collect(buckets::LEASE, "lease-malformed", |key, value| Lease::parse(key, value).map(Some))?;
+        let mut holders = HashMap::<Vec<u8>, i64>::new();
         let mut watch = Watch::new(self, progress);
         if !stored.is_empty() {
-            self.visit(self.key_bucket(), None, &mut |element| {
+            self.visit(self.key_bucket(), &mut |element| {
                 watch.step(&element)?;
                 let Stored { at, kv } = Stored::parse(&element).map_err(|defect| self.fail(defect))?;
                 if at.tombstone || kv.lease == 0 {
-                    leased.remove(kv.key);
+                    holders.remove(kv.key);
                 } else {
-                    leased.insert(kv.key.to_vec(), kv.lease);
+                    holders.insert(kv.key.to_vec(), kv.lease);
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        let mut keys = BTreeMap::<i64, Vec<Vec<u8>>>::new();
-        for (key, lease) in leased {
-            keys.entry(lease).or_default().push(key);
+        let mut keys = BTreeMap::<i64, BTreeSet<Vec<u8>>>::new();
+        for (key, lease) in holders {
+            keys.entry(lease).or_default().insert(key);
         }
-        let mut leases: Vec<_> = stored
-            .into_iter()
-            .map(|lease| LeaseKeys { lease, keys: keys.remove(&lease.id).unwrap_or_default() })
-            .collect();
-        leases.iter_mut().for_each(|lease| lease.keys.sort_unstable());
-        Ok(leases)
+        let mut keys_of = |lease: &Lease| keys.remove(&lease.id).unwrap_or_default().into_iter().collect();
+        Ok(stored.into_iter().map(|lease| LeaseKeys { lease, keys: keys_of(&lease) }).collect())
     }
 
     /// Reads the entries of a bucket that may be missing.
@@ -141,9 +138,9 @@ impl Store {
     ) -> Result<Vec<T>> {
         let mut found = Vec::new();
         let Some(bucket) = self.bucket(name)? else { return Ok(found) };
-        self.visit(&bucket, None, &mut |Element { key, value, page, offset }| {
-            let parsed = parse(key, value)
-                .map_err(|message| self.fail(Defect::new(code, message).on_page(page).at(offset)))?;
+        self.visit(&bucket, &mut |Element { key, value, page, offset }| {
+            let parsed =
+                parse(key, value).map_err(|message| self.fail(Defect::new(code, message).on_page(page).at(offset)))?;
             found.extend(parsed);
             Ok(ControlFlow::Continue(()))
         })?;

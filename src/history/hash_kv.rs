@@ -46,7 +46,7 @@ impl Store {
         let mut hash = crc32c::crc32c(buckets::KEY);
         let mut watch = Watch::new(self, progress);
         let mut place = 0;
-        self.visit(self.key_bucket(), None, &mut |element| {
+        self.visit(self.key_bucket(), &mut |element| {
             watch.step(&element)?;
             let at = RevisionKey::parse(element.key).map_err(|message| {
                 let defect = crate::defect::Defect::new("revision-malformed", message);
@@ -57,8 +57,7 @@ impl Store {
                 return Ok(ControlFlow::Break(()));
             }
             let dropped = main <= compact_revision && keep.as_ref().is_some_and(|keep| !keep.contains(place));
-            let at_compaction =
-                rule == HashRule::SkipsTombstone && at.tombstone && main == compact_revision;
+            let at_compaction = rule == HashRule::SkipsTombstone && at.tombstone && main == compact_revision;
             place += 1;
             if !dropped && !at_compaction {
                 hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, element.key), element.value);

@@ -90,7 +90,9 @@ impl Index {
         let end = self.ends.get(at).copied().unwrap_or_default();
         let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
         // The arena lies in memory, so that its offsets fit.
-        self.arena.get(usize::try_from(start).unwrap_or_default()..usize::try_from(end).unwrap_or_default()).unwrap_or_default()
+        self.arena
+            .get(usize::try_from(start).unwrap_or_default()..usize::try_from(end).unwrap_or_default())
+            .unwrap_or_default()
     }
 
     /// Positions, for [`Index::at`], of the keys of `range`.

@@ -23,10 +23,17 @@ pub struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     pub(super) fn parse(element: &Element<'a>) -> std::result::Result<Self, Defect> {
-        let malformed = |code| move |message: String| Defect::new(code, message).on_page(element.page).at(element.offset);
+        let malformed =
+            |code| move |message: String| Defect::new(code, message).on_page(element.page).at(element.offset);
         let at = RevisionKey::parse(element.key).map_err(malformed("revision-malformed"))?;
         let kv = KeyValue::parse(element.value).map_err(malformed("value-malformed"))?;
         Ok(Self { at, kv })
+    }
+
+    /// Main revision of the change; a deletion is stored without it.
+    #[must_use]
+    pub fn mod_revision(&self) -> i64 {
+        if self.at.tombstone { self.at.revision.main } else { self.kv.mod_revision }
     }
 }
 
@@ -42,13 +49,15 @@ pub struct Scan {
     /// Where to go on: behind the last entry.
     from: Option<Vec<u8>>,
     last: Option<Revision>,
+    /// Main revision of the last changes that count.
+    until: i64,
     done: bool,
 }
 
 impl Scan {
     /// Every revision in the file of the keys of `range`, deletions too. Needs no index.
     pub fn history(store: Arc<Store>, range: KeyRange) -> Self {
-        Self { store, range, places: None, place: 0, from: None, last: None, done: false }
+        Self { store, range, places: None, place: 0, from: None, last: None, until: i64::MAX, done: false }
     }
 
     /// The keys of `range` that were there at `revision`, in the order in which they were last changed.
@@ -61,15 +70,17 @@ impl Scan {
         Ok(Self { places: Some(places), ..Self::history(store, range) })
     }
 
+    /// The same without the changes after `revision`.
+    #[must_use]
+    pub fn until(self, revision: i64) -> Self {
+        Self { until: revision, ..self }
+    }
+
     /// Hands over entries until `take` breaks off or the last one is through.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) with page and offset; the scan is over then.
-    pub fn next(
-        &mut self,
-        progress: &dyn Progress,
-        take: &mut dyn FnMut(Stored<'_>) -> ControlFlow<()>,
-    ) -> Result<()> {
+    pub fn next(&mut self, progress: &dyn Progress, take: &mut dyn FnMut(Stored<'_>) -> ControlFlow<()>) -> Result<()> {
         if std::mem::replace(&mut self.done, true) {
             return Ok(());
         }
@@ -77,7 +88,7 @@ impl Scan {
         let mut watch = Watch::new(&store, progress);
         let mut rests = None;
         let from = self.from.take();
-        store.visit(store.key_bucket(), from.as_deref(), &mut |element| {
+        store.visit_from(store.key_bucket(), from.as_deref(), &mut |element| {
             watch.step(&element)?;
             let wanted = self.places.as_ref().is_none_or(|places| places.contains(self.place));
             self.place += 1;
@@ -86,12 +97,16 @@ impl Scan {
             }
             let stored = Stored::parse(&element).map_err(|defect| store.fail(defect))?;
             ascend(&mut self.last, stored.at.revision, &element).map_err(|defect| store.fail(defect))?;
+            if stored.at.revision.main > self.until {
+                return Ok(ControlFlow::Break(()));
+            }
             if !self.range.contains(stored.kv.key) || take(stored).is_continue() {
                 return Ok(ControlFlow::Continue(()));
             }
             rests = Some([element.key, b"\0"].concat());
             Ok(ControlFlow::Break(()))
         })?;
+        store.unchanged()?;
         self.done = rests.is_none();
         self.from = rests;
         Ok(())

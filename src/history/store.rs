@@ -170,7 +170,7 @@ impl Store {
         let mut builder = Builder::default();
         let mut last = None;
         let mut watch = Watch::new(self, progress);
-        self.visit(&self.key, None, &mut |element| {
+        self.visit(&self.key, &mut |element| {
             watch.step(&element)?;
             let stored = Stored::parse(&element).map_err(|defect| self.fail(defect))?;
             let revision = stored.at.revision;
@@ -209,8 +209,14 @@ impl Store {
         self.database.source().is_compressed()
     }
 
-    /// Hands over the entries of `bucket` in key order, from `from` on, until `visit` breaks off.
-    pub(super) fn visit(
+    /// Hands over the entries of `bucket` in key order until `visit` breaks off.
+    pub(super) fn visit(&self, bucket: &Bucket, visit: &mut dyn FnMut(Element<'_>) -> Step) -> Result<()> {
+        self.visit_from(bucket, None, visit)?;
+        self.unchanged()
+    }
+
+    /// [`Store::visit`] from the key `from` on; [`Store::unchanged`] is left to the caller, who may come often.
+    pub(super) fn visit_from(
         &self,
         bucket: &Bucket,
         from: Option<&[u8]>,
@@ -229,7 +235,7 @@ impl Store {
             None => self.database.for_each(bucket, each),
         };
         visited.map_err(|defect| self.fail(defect))?;
-        failed.map_or_else(|| self.unchanged(), Err)
+        failed.map_or(Ok(()), Err)
     }
 
     /// The error for a defect that was met: that somebody writes to the file explains any.
@@ -242,7 +248,7 @@ impl Store {
 
     /// Fails when the database has gone on since it was opened: bbolt writes new pages over those that the transaction
     /// before the last one has freed, so what was read may be of two transactions.
-    fn unchanged(&self) -> Result<()> {
+    pub(super) fn unchanged(&self) -> Result<()> {
         let Source::File(file) = self.database.source() else { return Ok(()) };
         if self.kind != Kind::Database {
             return Ok(());
@@ -288,10 +294,7 @@ pub(super) fn ascend(
     element: &Element<'_>,
 ) -> std::result::Result<(), Defect> {
     if let Some(before) = last.replace(revision).filter(|before| *before >= revision) {
-        let message = format!(
-            "revision {}_{} comes after {}_{}",
-            revision.main, revision.sub, before.main, before.sub
-        );
+        let message = format!("revision {}_{} comes after {}_{}", revision.main, revision.sub, before.main, before.sub);
         return Err(Defect::new("revision-order", message).on_page(element.page).at(element.offset));
     }
     Ok(())
@@ -325,7 +328,8 @@ fn required(database: &Database<Source>, name: &[u8]) -> std::result::Result<Buc
 
 fn is_newer(found: &str) -> bool {
     let known = Version::parse(NEWEST_STORAGE);
-    Version::parse(found).is_some_and(|found| known.is_some_and(|known| (found.major, found.minor) > (known.major, known.minor)))
+    Version::parse(found)
+        .is_some_and(|found| known.is_some_and(|known| (found.major, found.minor) > (known.major, known.minor)))
 }
 
 fn source(path: &Path, kind: Kind, warnings: &mut Vec<String>, progress: &dyn Progress) -> Result<Source> {

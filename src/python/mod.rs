@@ -7,11 +7,13 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 mod access;
+mod arrow;
 mod backup;
 mod diagnose;
 mod error;
 mod member_list;
 mod progress;
+mod reader;
 mod report;
 mod restore;
 mod runtime;
@@ -22,11 +24,15 @@ mod verify;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::arrow::Table;
+    #[pymodule_export]
     use super::backup::backup;
     #[pymodule_export]
     use super::diagnose::diagnose;
     #[pymodule_export]
     use super::member_list::member_list;
+    #[pymodule_export]
+    use super::reader::{PyCursor, PyReader};
     #[pymodule_export]
     use super::restore::restore;
     #[pymodule_export]
