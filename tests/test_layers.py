@@ -62,6 +62,8 @@ RUST_FORBIDDEN = {
 CRATE_HOMES = {
     "pyo3": ("python",),
     "etcd_client": ("client", "backup", "diagnose"),
+    "arrow_array": ("python/arrow.rs",),
+    "arrow_schema": ("python/arrow.rs",),
     "tonic": ("client", "backup", "diagnose"),
     "tokio": ("client", "backup", "diagnose", "python/runtime.rs"),
 }
@@ -140,7 +142,8 @@ PYTHON_LAYERS = (
     {"exceptions", "_core"},
     {"models"},
     {"_access", "_progress", "display"},
-    {"api"},
+    {"listing"},
+    {"api", "reader"},
     {"cli"},
     {"__main__"},
 )

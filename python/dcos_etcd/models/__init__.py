@@ -1,4 +1,5 @@
-"""What the verbs return: frozen dataclasses, equal by value, picklable, fit for `match`.
+"""What the verbs return: frozen dataclasses, and named tuples of what there are millions of; equal by value, picklable,
+fit for `match`.
 
 Ids of members and clusters are text, lower-case hexadecimal, as etcd prints them. Sizes are bytes, times are aware
 `datetime` values in UTC, durations are seconds.
@@ -9,27 +10,37 @@ from __future__ import annotations
 from dcos_etcd.exceptions import Defect
 from dcos_etcd.models.arguments import Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
+from dcos_etcd.models.contents import Alarm, Entry, KeyFigure, Lease, Permission, PrefixStats, Role, Stats, User
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
 from dcos_etcd.models.restored import PlannedMember, RestoreReport
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
 
 __all__ = [
+    "Alarm",
     "BackupReport",
     "Defect",
     "Diagnosis",
     "EndpointFacts",
+    "Entry",
     "Finding",
     "HashKv",
     "Health",
+    "KeyFigure",
+    "Lease",
     "Manifest",
     "Member",
     "MemberList",
+    "Permission",
     "PlannedMember",
+    "PrefixStats",
     "Progress",
     "ResponseHeader",
     "RestoreReport",
+    "Role",
     "Skipped",
+    "Stats",
     "Status",
     "Tls",
+    "User",
     "VerifyReport",
 ]
