@@ -13,7 +13,7 @@ import os
 import warnings
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dcos_etcd import _core
 from dcos_etcd._progress import reporting
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Snapshot", "SnapshotView", "open"]
+
+_T = TypeVar("_T")
 
 _REVISIONS = 1 << 63
 
@@ -119,13 +121,22 @@ class SnapshotView(Mapping[bytes, Entry]):
         Raises:
             KeyNotFoundError: There was no such key at this revision.
         """
-        sought = _bytes("key", key)
-        found = self._core.get(sought, self._revision)
+        found = self.get(key)
         if found is None:
+            sought = _bytes("key", key)
             raise KeyNotFoundError(
                 f"there is no key {sought!r} at revision {self._revision}", key=sought, revision=self._revision
             )
-        return Entry._make(found)
+        return found
+
+    @overload
+    def get(self, key: Key, default: None = None) -> Entry | None: ...
+    @overload
+    def get(self, key: Key, default: _T) -> Entry | _T: ...
+    def get(self, key: Key, default: object = None) -> object:
+        """Give the entry of a key, or `default` where there was no such key at this revision."""
+        found = self._core.get(_bytes("key", key), self._revision)
+        return default if found is None else Entry._make(found)
 
     def items(self) -> ItemsView[bytes, Entry]:
         """Show the keys with their entries."""

@@ -23,6 +23,10 @@ const CACHE: usize = 32 << 20;
 
 /// Type flags of a regular file.
 const REGULAR: [u8; 2] = *b"0\0";
+/// Type flag of records about the entry that follows, with which Python's `tarfile` tells times.
+const EXTENDED: u8 = b'x';
+/// Bytes of such records that are looked at.
+const LONGEST_EXTENDED: u64 = 64 << 10;
 
 /// An archive whose blocks can be inflated one by one, or a bare tar.
 ///
@@ -31,7 +35,8 @@ const REGULAR: [u8; 2] = *b"0\0";
 pub struct RandomArchive {
     file: FileSource,
     blocks: Option<Blocks>,
-    /// Bytes of the database.
+    /// Where the database begins in the tar stream, and its bytes.
+    start: u64,
     len: u64,
 }
 
@@ -68,18 +73,43 @@ impl RandomArchive {
             Some(Blocks { index, cache: Mutex::default() })
         };
         let stream_len = blocks.as_ref().map_or(len, |blocks| blocks.index.len());
-        let archive = Self { file, blocks, len: 0 };
-        archive.read_stream(&mut first, 0).map_err(|error| match defect_in(&error) {
+        let archive = Self { file, blocks, start: 0, len: 0 };
+        let found = archive.find_snapshot(stream_len).map_err(|error| match defect_in(&error) {
             Some(defect) => Error::Corrupt { path: path.to_owned(), defects: vec![defect.clone()] },
             None => Error::io("reading", path)(error),
         })?;
-        let Ok(header) = tar_header::parse(&first) else { return Ok(None) };
-        let fits = header.size.checked_add(TAR_BLOCK_U64).is_some_and(|end| end <= stream_len);
-        if header.name != SNAPSHOT_ENTRY.as_bytes() || !REGULAR.contains(&header.kind) || !fits {
-            return Ok(None);
+        Ok(found.map(|(start, len)| Self { start, len, ..archive }))
+    }
+
+    /// Where the database lies in the tar stream, if the snapshot is the first entry and plainly told; `None` leaves it
+    /// to the reader of whole archives.
+    fn find_snapshot(&self, stream_len: u64) -> io::Result<Option<(u64, u64)>> {
+        let mut at = 0_u64;
+        loop {
+            let mut block = [0; TAR_BLOCK];
+            match self.read_stream(&mut block, at) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                read => read?,
+            }
+            let Ok(header) = tar_header::parse(&block) else { return Ok(None) };
+            let start = at + TAR_BLOCK_U64;
+            if header.kind == EXTENDED && at == 0 && header.size <= LONGEST_EXTENDED {
+                let mut records = vec![0; usize::try_from(header.size).unwrap_or_default()];
+                self.read_stream(&mut records, start)?;
+                // What changes the next entry's name or size is not looked into here.
+                if [&b" path="[..], b" size="].iter().any(|key| records.windows(key.len()).any(|found| found == *key)) {
+                    return Ok(None);
+                }
+                at = start + header.size.next_multiple_of(TAR_BLOCK_U64);
+                continue;
+            }
+            let fits = start.checked_add(header.size).is_some_and(|end| end <= stream_len);
+            if header.name != SNAPSHOT_ENTRY.as_bytes() || !REGULAR.contains(&header.kind) || !fits {
+                return Ok(None);
+            }
+            let hash = if header.size % PAGE_UNIT == HASH_REST { HASH_LEN } else { 0 };
+            return Ok(Some((start, header.size - hash)));
         }
-        let hash = if header.size % PAGE_UNIT == HASH_REST { HASH_LEN } else { 0 };
-        Ok(Some(Self { len: header.size - hash, ..archive }))
     }
 
     /// Whether blocks have to be inflated.
@@ -113,7 +143,7 @@ impl ReadAt for RandomArchive {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         match offset.checked_add(buf.len() as u64) {
-            Some(end) if end <= self.len => self.read_stream(buf, offset + TAR_BLOCK_U64),
+            Some(end) if end <= self.len => self.read_stream(buf, offset + self.start),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }

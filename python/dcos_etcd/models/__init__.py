@@ -1,5 +1,6 @@
-"""What the verbs return: frozen dataclasses, and named tuples of what there are millions of; equal by value, picklable,
-fit for `match`.
+"""What the verbs return: frozen dataclasses, equal by value, picklable, fit for `match`.
+
+What there may be millions of, an entry, is a named tuple.
 
 Ids of members and clusters are text, lower-case hexadecimal, as etcd prints them. Sizes are bytes, times are aware
 `datetime` values in UTC, durations are seconds.
