@@ -17,9 +17,10 @@ SOURCES = ROOT / "src"
 
 RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     {
+        "clock": set(),
         "error": {"defect"},
         "defect": set(),
-        "durable": {"error"},
+        "durable": {"clock", "error"},
         "proto": {"error", "defect"},
         "facts": {"hex"},
         "hex": set(),
@@ -144,6 +145,7 @@ PYTHON_LAYERS = (
     {"_access", "_progress", "display"},
     {"listing"},
     {"api", "reader"},
+    {"dcos"},
     {"cli"},
     {"__main__"},
 )
