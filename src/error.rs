@@ -111,6 +111,52 @@ pub enum Error {
         defects: Vec<Defect>,
     },
 
+    /// The database is of a later etcd than this release knows.
+    #[error(
+        "{}: storage version {found} is newer than {supported}, the newest that this release reads",
+        path.display()
+    )]
+    StorageVersion {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        found: String,
+        /// The newest that is known.
+        supported: &'static str,
+    },
+
+    /// A revision that was asked for is gone.
+    #[error("required revision has been compacted: revision {revision} is below {compact_revision}")]
+    Compacted {
+        /// What was asked for.
+        revision: i64,
+        /// The oldest revision that can be read.
+        compact_revision: i64,
+    },
+
+    /// A revision that was asked for is not there yet.
+    #[error("required revision is a future revision: revision {revision} is above {current_revision}")]
+    FutureRevision {
+        /// What was asked for.
+        revision: i64,
+        /// The newest revision that can be read.
+        current_revision: i64,
+    },
+
+    /// Somebody writes to the database that is being read.
+    #[error(
+        "{} was written to while it was read, transaction {before} became {now}: read a backup of it, or stop etcd",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Transaction that was opened.
+        before: u64,
+        /// Transaction that is there now.
+        now: u64,
+    },
+
     /// No endpoint could be used.
     #[error("no endpoint answered: {}", attempts(tried))]
     Unavailable {

@@ -39,6 +39,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     },
     {
         "snapshot": set(),
+        "history": {"snapshot"},
         "data_dir": {"snapshot"},
         "restore": {"snapshot", "data_dir"},
         "backup": {"snapshot"},
@@ -53,6 +54,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
 RUST_FORBIDDEN = {
     "restore": {"client", "facts"},
     "snapshot": {"client", "facts"},
+    "history": {"client", "facts"},
     "data_dir": {"client", "facts"},
     "client": {"bbolt", "schema"},
 }
@@ -61,6 +63,8 @@ RUST_FORBIDDEN = {
 CRATE_HOMES = {
     "pyo3": ("python",),
     "etcd_client": ("client", "backup", "diagnose"),
+    "arrow_array": ("python/arrow.rs",),
+    "arrow_schema": ("python/arrow.rs",),
     "tonic": ("client", "backup", "diagnose"),
     "tokio": ("client", "backup", "diagnose", "python/runtime.rs"),
 }
@@ -139,7 +143,8 @@ PYTHON_LAYERS = (
     {"exceptions", "_core"},
     {"models"},
     {"_access", "_progress", "display"},
-    {"api"},
+    {"listing"},
+    {"api", "reader"},
     {"dcos"},
     {"cli"},
     {"__main__"},

@@ -5,8 +5,8 @@
     >>> dcos_etcd.verify("etcd.tar.gz").status.revision  # doctest: +SKIP
     1042
 
-Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`. They return frozen dataclasses and raise
-subclasses of `EtcdError`.
+Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot. They return
+frozen dataclasses and raise subclasses of `EtcdError`.
 
 Names are loaded when they are first touched, so that importing the package costs next to nothing.
 """
@@ -24,91 +24,128 @@ if TYPE_CHECKING:
         ArchiveExistsError,
         BootstrapError,
         BrokenStreamError,
+        CompactedError,
         CorruptSnapshotError,
+        DatabaseChangedError,
         DataDirInUseError,
         DataDirNotEmptyError,
         DcosError,
         Defect,
         EndpointUnavailableError,
         EtcdError,
+        FutureRevisionError,
         InvalidArgumentError,
+        KeyNotFoundError,
         MissingHashError,
         NoSpaceError,
         NotASnapshotError,
         RestoreUnprovenError,
+        SnapshotClosedError,
         SnapshotError,
+        SnapshotWarning,
         StalledError,
+        StorageVersionError,
     )
     from dcos_etcd.models import (
+        Alarm,
         BackupReport,
         Diagnosis,
         EndpointFacts,
+        Entry,
         Finding,
         Handover,
         HashKv,
         Health,
         Inspection,
+        KeyFigure,
+        Lease,
         Manifest,
         Member,
         MemberList,
+        Permission,
         PlannedMember,
+        PrefixStats,
         Progress,
         ResponseHeader,
         RestoreReport,
+        Role,
         Skipped,
+        Stats,
         Status,
         Tls,
+        User,
         VerifyReport,
     )
+    from dcos_etcd.reader import Snapshot, SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 __all__ = [
     "AccessDeniedError",
+    "Alarm",
     "ArchiveExistsError",
     "BackupReport",
     "BootstrapError",
     "BrokenStreamError",
+    "CompactedError",
     "CorruptSnapshotError",
     "DataDirInUseError",
     "DataDirNotEmptyError",
+    "DatabaseChangedError",
     "DcosError",
     "Defect",
     "Diagnosis",
     "EndpointFacts",
     "EndpointUnavailableError",
+    "Entry",
     "EtcdError",
     "Finding",
+    "FutureRevisionError",
     "Handover",
     "HashKv",
     "Health",
     "Inspection",
     "InvalidArgumentError",
+    "KeyFigure",
+    "KeyNotFoundError",
+    "Lease",
     "Manifest",
     "Member",
     "MemberList",
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
+    "Permission",
     "PlannedMember",
+    "PrefixStats",
     "Progress",
     "ResponseHeader",
     "RestoreReport",
     "RestoreUnprovenError",
+    "Role",
     "Skipped",
+    "Snapshot",
+    "SnapshotClosedError",
     "SnapshotError",
+    "SnapshotView",
+    "SnapshotWarning",
     "StalledError",
+    "Stats",
     "Status",
+    "StorageVersionError",
     "Tls",
+    "User",
     "VerifyReport",
     "__version__",
     "backup",
     "diagnose",
     "member_list",
+    "open",
     "restore",
     "status",
     "verify",
 ]
 
 _VERBS = frozenset({"backup", "diagnose", "member_list", "restore", "status", "verify"})
+_READING = frozenset({"Snapshot", "SnapshotView", "open"})
 
 
 def __getattr__(name: str) -> object:
@@ -120,7 +157,9 @@ def __getattr__(name: str) -> object:
         home = "_core"
     elif name in _VERBS:
         home = "api"
-    elif name == "Defect" or name.endswith("Error"):
+    elif name in _READING:
+        home = "reader"
+    elif name == "Defect" or name.endswith(("Error", "Warning")):
         home = "exceptions"
     else:
         home = "models"

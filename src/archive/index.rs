@@ -62,7 +62,6 @@ impl Index {
     }
 
     /// Bytes of the tar stream in all blocks together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for those who read at random"))]
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

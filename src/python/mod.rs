@@ -7,12 +7,14 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 mod access;
+mod arrow;
 mod backup;
 mod diagnose;
 mod error;
 mod inspect;
 mod member_list;
 mod progress;
+mod reader;
 mod report;
 mod restore;
 mod runtime;
@@ -23,6 +25,8 @@ mod verify;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::arrow::Table;
+    #[pymodule_export]
     use super::backup::backup;
     #[pymodule_export]
     use super::diagnose::diagnose;
@@ -32,6 +36,8 @@ mod _core {
     use super::inspect::inspect;
     #[pymodule_export]
     use super::member_list::member_list;
+    #[pymodule_export]
+    use super::reader::{PyCursor, PyReader};
     #[pymodule_export]
     use super::restore::restore;
     #[pymodule_export]

@@ -14,5 +14,5 @@ mod report;
 mod tests;
 
 pub use judge::Contents;
-pub use open::{VerifiedSnapshot, VerifyOptions, status, verify};
+pub use open::{VerifiedSnapshot, VerifyOptions, spool, status, verify};
 pub use report::{Status, VerifyReport};

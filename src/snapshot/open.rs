@@ -172,6 +172,26 @@ pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     }
 }
 
+/// The database inside the compressed or archived snapshot at `path`, inflated into a file without a name, and its
+/// length. Nothing is judged but what passes by anyway: the container, and the SHA-256 where there is one.
+///
+/// # Errors
+/// [`Error::Corrupt`] and [`Error::NotASnapshot`] for the container, [`Error::Corrupt`] also when the hash does not fit;
+/// [`Error::Io`]; [`Error::Interrupted`].
+pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
+    let (file, extracted) = spooled(path, |spool| {
+        let (extracted, ()) = archive::extract_into(path, spool, progress, |_| Ok(()))?;
+        Ok((spool.try_clone().map_err(Error::io("opening", path))?, extracted))
+    })?;
+    let mut defects = Vec::new();
+    check_hash(&extracted, VerifyOptions::default(), &mut defects);
+    if defects.is_empty() {
+        Ok((file, extracted.database_len))
+    } else {
+        Err(Error::Corrupt { path: path.to_owned(), defects })
+    }
+}
+
 fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
     Status {
         hash: contents.hash,

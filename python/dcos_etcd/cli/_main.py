@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
-from dcos_etcd.cli import _backup, _diagnostic, _flags, _restore, _status, _verify
+from dcos_etcd.cli import _backup, _diagnostic, _flags, _get, _keys, _restore, _stats, _status, _verify
 from dcos_etcd.cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, PROGRAM, USAGE, report, say
 from dcos_etcd.cli._parser import Parser, Version
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # In the order in which `--help` lists them.
-_COMMANDS = (_backup, _restore, _diagnostic, _verify, _status)
+_COMMANDS = (_backup, _restore, _diagnostic, _verify, _status, _keys, _get, _stats)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,7 @@
 """What the verbs return: frozen dataclasses, equal by value, picklable, fit for `match`.
 
+What there may be millions of, an entry, is a named tuple.
+
 Ids of members and clusters are text, lower-case hexadecimal, as etcd prints them. Sizes are bytes, times are aware
 `datetime` values in UTC, durations are seconds.
 """
@@ -9,29 +11,39 @@ from __future__ import annotations
 from dcos_etcd.exceptions import Defect
 from dcos_etcd.models.arguments import Handover, Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
+from dcos_etcd.models.contents import Alarm, Entry, KeyFigure, Lease, Permission, PrefixStats, Role, Stats, User
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
 from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
 
 __all__ = [
+    "Alarm",
     "BackupReport",
     "Defect",
     "Diagnosis",
     "EndpointFacts",
+    "Entry",
     "Finding",
     "Handover",
     "HashKv",
     "Health",
     "Inspection",
+    "KeyFigure",
+    "Lease",
     "Manifest",
     "Member",
     "MemberList",
+    "Permission",
     "PlannedMember",
+    "PrefixStats",
     "Progress",
     "ResponseHeader",
     "RestoreReport",
+    "Role",
     "Skipped",
+    "Stats",
     "Status",
     "Tls",
+    "User",
     "VerifyReport",
 ]
