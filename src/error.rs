@@ -87,6 +87,24 @@ pub enum Error {
         defects: Vec<Defect>,
     },
 
+    /// A revision that was asked for is gone.
+    #[error("required revision has been compacted: revision {revision} is below {compact_revision}")]
+    Compacted {
+        /// What was asked for.
+        revision: i64,
+        /// The oldest revision that can be read.
+        compact_revision: i64,
+    },
+
+    /// A revision that was asked for is not there yet.
+    #[error("required revision is a future revision: revision {revision} is above {current_revision}")]
+    FutureRevision {
+        /// What was asked for.
+        revision: i64,
+        /// The newest revision that can be read.
+        current_revision: i64,
+    },
+
     /// No endpoint could be used.
     #[error("no endpoint answered: {}", attempts(tried))]
     Unavailable {

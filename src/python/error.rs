@@ -43,6 +43,12 @@ fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         }
         Error::MissingHash { path } => ("MissingHashError", [("path", path.as_os_str())].into_py_dict(py)),
         Error::Corrupt { path, defects } => ("CorruptSnapshotError", with_defects(py, path, defects)),
+        Error::Compacted { revision, compact_revision } => {
+            ("CompactedError", [("revision", revision), ("compact_revision", compact_revision)].into_py_dict(py))
+        }
+        Error::FutureRevision { revision, current_revision } => {
+            ("FutureRevisionError", [("revision", revision), ("current_revision", current_revision)].into_py_dict(py))
+        }
         Error::Unavailable { tried } => ("EndpointUnavailableError", [("tried", tried)].into_py_dict(py)),
         Error::Denied { endpoint, message: _ } => ("AccessDeniedError", [("endpoint", endpoint)].into_py_dict(py)),
         Error::BrokenStream { endpoint, received, reason } => {

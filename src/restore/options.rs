@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::raft::{Bootstrap, Member};
 
+use super::rewrite::{Rewrite, Rewritten};
+
 /// The flags of `etcdutl snapshot restore`.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
@@ -23,6 +25,8 @@ pub struct RestoreOptions {
     pub mark_compacted: bool,
     /// `--skip-hash-check`: take a database without its SHA-256.
     pub skip_hash_check: bool,
+    /// What of the snapshot is taken, and what is repaired.
+    pub rewrite: Rewrite,
     /// Verify and plan, write nothing.
     pub dry_run: bool,
 }
@@ -36,6 +40,7 @@ impl RestoreOptions {
 
     /// Refuses what makes no sense together, before anything is read.
     pub(super) fn check(&self) -> Result<()> {
+        self.rewrite.check()?;
         match (self.bump_revision, self.mark_compacted) {
             (Some(0), _) => return Err(Error::invalid("--bump-revision must be greater than 0")),
             (Some(_), false) => return Err(Error::invalid("--mark-compacted required if --bump-revision is given")),
@@ -118,6 +123,8 @@ pub struct RestoreReport {
     pub database_size: u64,
     /// SHA-256 of that database in hex: the same on every member that was restored from the same snapshot.
     pub sha256: String,
+    /// The database that was written anew; `None` where it is the snapshot's.
+    pub rewritten: Option<Rewritten>,
     /// Whether nothing was written.
     pub dry_run: bool,
     /// What was done, in order.

@@ -26,55 +26,88 @@ pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -
     let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
-        let bump_to = bump_to(&snapshot, options)?;
-        patch::plan(snapshot.database(), &membership, bump_to).map_err(|defect| corrupt(path, defect))?;
-        return Ok(report(path, options, &membership, &snapshot, bump_to));
+        let plan = Plan::new(path, &snapshot, &membership, options)?;
+        let outcome = plan.rewrite((io::empty(), path), progress)?;
+        return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
-    let snapshot = VerifiedSnapshot::copy_to(path, place.create_database()?, verify, progress)?;
-    let bump_to = bump_to(&snapshot, options)?;
-    write_database(path, &snapshot, &membership, bump_to, &place)?;
+    let file = place.create_database()?;
+    let snapshot = if options.rewrite.is_needed() {
+        apart(path, &place, verify, progress)?
+    } else {
+        VerifiedSnapshot::copy_to(path, reopened(&file, &place)?, verify, progress)?
+    };
+    let plan = Plan::new(path, &snapshot, &membership, options)?;
+    let outcome = write_database(&plan, &file, &place, progress)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
     wal::write_dir(place.wal_dir(), &membership)?;
     prove(options, &membership, &place, progress)?;
-    let database_size = snapshot.database_size();
+    let database_size = outcome.as_ref().map_or(snapshot.database_size(), |outcome| outcome.size);
     progress.step(Stage::Sync, 0, Some(database_size))?;
     place.commit()?;
     // The restore stands; nothing that is asked now can undo it.
     progress.update(Stage::Sync, database_size, Some(database_size));
-    Ok(report(path, options, &membership, &snapshot, bump_to))
+    Ok(report(&plan, &membership, outcome.as_ref()))
 }
 
-fn bump_to(snapshot: &VerifiedSnapshot, options: &RestoreOptions) -> Result<Option<i64>> {
-    let current = snapshot.contents().current_revision();
-    options.bump_revision.map(|by| patch::bumped(current, by)).transpose()
-}
-
-/// Turns the copied database into the restored member's and puts it on stable storage.
-fn write_database(
-    path: &Path,
-    snapshot: &VerifiedSnapshot,
-    membership: &Membership,
+/// What is to be done with a snapshot.
+struct Plan<'p> {
+    path: &'p Path,
+    options: &'p RestoreOptions,
+    snapshot: &'p VerifiedSnapshot,
+    /// At which it is restored.
+    revision: i64,
     bump_to: Option<i64>,
-    place: &Place,
-) -> Result<()> {
-    let database = snapshot.database();
-    let changes = patch::plan(database, membership, bump_to).map_err(|defect| corrupt(path, defect))?;
-    let pages = changes.render(database).map_err(|defect| corrupt(path, defect))?;
-    let file = database.source().file();
-    let page_size = database.page_size();
-    let write = || -> io::Result<()> {
-        // The file may be longer than its high water mark, or keep a trailer that did not fit: cut there first.
-        file.set_len(database.size())?;
-        file.write_all_at(&pages.tail, database.size())?;
-        let [first, second] = &pages.metas;
-        file.write_all_at(first, 0)?;
-        file.write_all_at(second, page_size)?;
-        file.sync_all()
-    };
-    write().map_err(Error::io("writing", &place.snap_dir().join("db")))
+    patch: Patch,
 }
 
+impl<'p> Plan<'p> {
+    fn new(
+        path: &'p Path,
+        snapshot: &'p VerifiedSnapshot,
+        membership: &Membership,
+        options: &'p RestoreOptions,
+    ) -> Result<Self> {
+        let revision = options.rewrite.revision_of(snapshot.contents())?;
+        let bump_to = options.bump_revision.map(|by| patch::bumped(revision, by)).transpose()?;
+        let patch = patch::plan(snapshot.database(), membership, bump_to, &options.rewrite)
+            .map_err(|defect| corrupt(path, defect))?;
+        Ok(Self { path, options, snapshot, revision, bump_to, patch })
+    }
+
+    /// Writes the database anew, if a part of the snapshot is asked for.
+    fn rewrite<W: Write + Seek>(&self, to: (W, &Path), progress: &dyn Progress) -> Result<Option<Outcome>> {
+        if !self.options.rewrite.is_needed() {
+            return Ok(None);
+        }
+        let from = (self.snapshot.database(), self.snapshot.contents().hash, self.path);
+        rewrite::rewrite(from, &self.options.rewrite, self.revision, &self.patch, to, progress).map(Some)
+    }
+}
+
+/// The verified snapshot where it lies, or in a file without a name on the file system that it is restored to.
+fn apart(path: &Path, place: &Place, verify: VerifyOptions, progress: &dyn Progress) -> Result<VerifiedSnapshot> {
+    if archive::kind(path)? == Kind::Database {
+        return VerifiedSnapshot::open(path, verify, progress);
+    }
+    let dir = place.snap_dir();
+    let spool = unnamed_file(&dir).map_err(Error::io("making a temporary file in", &dir))?;
+    VerifiedSnapshot::copy_to(path, spool, verify, progress)
+}
+
+/// Makes the file the restored member's database and puts it on stable storage.
+fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Progress) -> Result<Option<Outcome>> {
+    let path = place.snap_dir().join("db");
+    let outcome = plan.rewrite((file, &path), progress)?;
+    if let Some(outcome) = &outcome {
+        file.sync_all().map_err(Error::io("writing", &path))?;
+        let defects = rewrite::prove(place.reopen_database()?, outcome, progress)?;
+        unproven(plan.options, defects)?;
+    } else {
+        patch_database(plan, file).map_err(Error::io("writing", &path))?;
+    }
+    Ok(outcome)
+}
 /// Reads everything back through the offline verifier, before it can take anybody's place.
 fn prove(options: &RestoreOptions, membership: &Membership, place: &Place, progress: &dyn Progress) -> Result<()> {
     let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, Layout::Portable, progress)?;

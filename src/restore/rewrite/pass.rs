@@ -1,0 +1,275 @@
+//! The one pass from a verified database to a new one.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::bbolt::{Append, Bucket, BulkLayout, BulkWriter, Database, Element, Patch, Visitor, walk};
+use crate::defect::Defect;
+use crate::error::{Error, Result};
+use crate::progress::{Progress, Stage};
+use crate::read_at::{FileSource, ReadAt};
+use crate::schema::{KeyValue, Revision, RevisionKey, StoreMeta, buckets};
+use crate::snapshot::{Contents, Judge};
+
+use super::selection::Rewrite;
+
+/// Bytes between two calls of the progress callback.
+const REPORT_EVERY: u64 = 512 << 10;
+
+/// What the new database holds, and what it does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::restore) struct Outcome {
+    /// What its entries add up to.
+    pub(in crate::restore) contents: Contents,
+    /// Its length in bytes.
+    pub(in crate::restore) size: u64,
+    /// What was left out, and changed.
+    pub(super) counts: Counts,
+}
+
+/// Versions are puts and tombstones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Versions after the revision.
+    pub(super) later: u64,
+    /// Versions of keys that were not asked for.
+    pub(super) others: u64,
+    /// Versions that hung on a lease.
+    pub(super) leased: u64,
+    /// Leases that were left out.
+    pub(super) leases: u64,
+    /// Versions for each of `--prefix`.
+    pub(super) by_prefix: Vec<u64>,
+}
+
+/// Writes into `file`, which is empty, what `rewrite` takes of `database` as at `revision`, with `patch` on top.
+///
+/// `hash` is that of the [`Contents`] that `database` was verified with: a database that changed since is an error.
+/// `path` and `to` are for errors only.
+pub(in crate::restore) fn rewrite<R: ReadAt, W: Write + Seek>(
+    (database, hash, path): (&Database<R>, u32, &Path),
+    rewrite: &Rewrite,
+    revision: i64,
+    patch: &Patch,
+    (file, to): (W, &Path),
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let layout = BulkLayout { page_size: database.meta().page_size, ..BulkLayout::default() };
+    let mut pass = Pass {
+        writer: BulkWriter::new(file, layout),
+        judge: Judge::default(),
+        last: 0,
+        rewrite,
+        revision,
+        counts: Counts { by_prefix: vec![0; rewrite.prefixes.len()], ..Counts::default() },
+        changed: Vec::new(),
+        hash: 0,
+        done: 0,
+        reported: 0,
+        total: database.size(),
+        to,
+        progress,
+    };
+    let damaged = |defect| Error::Corrupt { path: path.to_owned(), defects: vec![defect] };
+    let buckets = database.buckets().map_err(damaged)?;
+    let mut all: BTreeMap<&[u8], Option<&Bucket>> = patch.replace.keys().map(|name| (name.as_slice(), None)).collect();
+    all.extend(buckets.iter().map(|bucket| (bucket.name(), Some(bucket))));
+    for (name, bucket) in all {
+        pass.bucket(database, name, bucket, patch).map_err(|stop| stop.into_error(path))?;
+    }
+    if pass.hash != hash {
+        let message = "the database was written to while it was read".to_owned();
+        return Err(damaged(Defect::new("database-changed", message)));
+    }
+    progress.step(Stage::Write, pass.total, Some(pass.total))?;
+    let (contents, defects) = pass.judge.finish();
+    if !defects.is_empty() {
+        return Err(Error::Corrupt { path: path.to_owned(), defects });
+    }
+    let (_, meta) = pass.writer.finish(database.meta().sequence).map_err(Error::io("writing", to))?;
+    let size = meta.high_water_mark.saturating_mul(meta.page_size.into());
+    Ok(Outcome { contents, size, counts: pass.counts })
+}
+
+/// Reads the new database back: every page is in use and sound, and it holds what was to be written and nothing else.
+pub(in crate::restore) fn prove(file: File, outcome: &Outcome, progress: &dyn Progress) -> Result<Vec<Defect>> {
+    let database = match Database::open(FileSource::new(file, outcome.size)) {
+        Ok(database) => database,
+        Err(defects) => return Ok(defects),
+    };
+    let mut judge = Judge::default();
+    let walked = walk(&database, &mut judge, progress)?;
+    let (contents, mut defects) = judge.finish();
+    if walked.pages_free != 0 {
+        defects.push(Defect::new("rewrite-free-pages", format!("{} pages of a new database are free", walked.pages_free)));
+    }
+    if contents != outcome.contents {
+        let message = format!(
+            "the new database reads as {} versions with hash {:08x}, {} with hash {:08x} were written",
+            contents.revisions, contents.hash, outcome.contents.revisions, outcome.contents.hash
+        );
+        defects.push(Defect::new("rewrite-differs", message));
+    }
+    Ok(defects)
+}
+
+/// Why the pass ended early.
+enum Stop {
+    Source(Defect),
+    Failed(Error),
+}
+
+impl Stop {
+    fn into_error(self, path: &Path) -> Error {
+        match self {
+            Self::Source(defect) => Error::Corrupt { path: path.to_owned(), defects: vec![defect] },
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+struct Pass<'p, W> {
+    writer: BulkWriter<W>,
+    /// Of what is written.
+    judge: Judge,
+    /// Main revision of the last version that was written.
+    last: i64,
+    rewrite: &'p Rewrite,
+    revision: i64,
+    counts: Counts,
+    /// A version without its lease.
+    changed: Vec<u8>,
+    /// [`Contents::hash`] of all that was read.
+    hash: u32,
+    done: u64,
+    reported: u64,
+    total: u64,
+    to: &'p Path,
+    progress: &'p dyn Progress,
+}
+
+impl<W: Write + Seek> Pass<'_, W> {
+    /// Writes one bucket, which is in the database, in the patch or in both.
+    fn bucket<R: ReadAt>(
+        &mut self,
+        database: &Database<R>,
+        name: &[u8],
+        bucket: Option<&Bucket>,
+        patch: &Patch,
+    ) -> std::result::Result<(), Stop> {
+        self.writer.bucket(name, bucket.map_or(0, Bucket::sequence)).map_err(Error::io("writing", self.to))?;
+        self.judge.bucket(name);
+        let replaced = patch.replace.get(name);
+        if let Some(bucket) = bucket {
+            self.hash = crc32c::crc32c_append(self.hash, name);
+            let mut failed = None;
+            let visit = &mut |element: Element<'_>| {
+                self.hash = crc32c::crc32c_append(crc32c::crc32c_append(self.hash, element.key), element.value);
+                let taken = if replaced.is_some() { Ok(()) } else { self.entry(name, element) };
+                match taken.and_then(|()| self.report(element)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(stop) => {
+                        failed = Some(stop);
+                        ControlFlow::Break(())
+                    }
+                }
+            };
+            database.for_each(bucket, visit).map_err(Stop::Source)?;
+            failed.map_or(Ok(()), Err)?;
+        }
+        for (key, value) in replaced.into_iter().flatten() {
+            self.put(key, value)?;
+        }
+        let append = patch.append.as_ref().filter(|append| append.bucket == name);
+        if name == buckets::KEY && append.is_none() {
+            self.hold_revision(patch)?;
+        }
+        if let Some(Append { key, value, .. }) = append {
+            self.put(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Writes an entry of the snapshot, if it stays.
+    fn entry(&mut self, name: &[u8], element: Element<'_>) -> std::result::Result<(), Stop> {
+        match name {
+            buckets::KEY => self.version(element),
+            buckets::LEASE if self.rewrite.drop_leases => {
+                self.counts.leases += 1;
+                Ok(())
+            }
+            _ => Ok(self.put(element.key, element.value)?),
+        }
+    }
+
+    fn version(&mut self, element: Element<'_>) -> std::result::Result<(), Stop> {
+        let malformed = |message| {
+            Stop::Source(Defect::new("revision-malformed", message).on_page(element.page).at(element.offset))
+        };
+        let at = RevisionKey::parse(element.key).map_err(malformed)?;
+        if at.revision.main > self.revision {
+            self.counts.later += 1;
+            return Ok(());
+        }
+        let kv = KeyValue::parse(element.value).map_err(malformed)?;
+        if self.rewrite.selects_keys() {
+            if !self.rewrite.takes(kv.key) {
+                self.counts.others += 1;
+                return Ok(());
+            }
+            for (prefix, count) in self.rewrite.prefixes.iter().zip(&mut self.counts.by_prefix) {
+                *count += u64::from(kv.key.starts_with(prefix));
+            }
+        }
+        self.last = at.revision.main;
+        if self.rewrite.drop_leases && kv.lease != 0 {
+            self.counts.leased += 1;
+            let mut changed = std::mem::take(&mut self.changed);
+            changed.clear();
+            KeyValue { lease: 0, ..kv }.encode(&mut changed);
+            self.put(element.key, &changed)?;
+            self.changed = changed;
+            return Ok(());
+        }
+        Ok(self.put(element.key, element.value)?)
+    }
+
+    /// Sees to it that a server starts at the revision that was asked for, although its last version may be gone.
+    fn hold_revision(&mut self, patch: &Patch) -> Result<()> {
+        let mut meta = StoreMeta::default();
+        for (key, value) in patch.replace.get(buckets::META).into_iter().flatten() {
+            // What the judge refuses stops the pass when it comes by.
+            let _ = meta.take(key, value);
+        }
+        if meta.current_revision(self.last) >= self.revision {
+            return Ok(());
+        }
+        let mut key = Revision { main: self.revision, sub: 0 }.to_bytes().to_vec();
+        key.push(RevisionKey::TOMBSTONE);
+        self.put(&key, &[])
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writer.entry(key, value).map_err(Error::io("writing", self.to))?;
+        self.judge.entry(Element { key, value, page: 0, offset: 0 });
+        Ok(())
+    }
+
+    fn report(&mut self, element: Element<'_>) -> std::result::Result<(), Stop> {
+        self.done = self.done.saturating_add((element.key.len() + element.value.len()) as u64).min(self.total);
+        if self.done - self.reported >= REPORT_EVERY {
+            self.reported = self.done;
+            self.progress.step(Stage::Write, self.done, Some(self.total))?;
+        }
+        Ok(())
+    }
+}
