@@ -15,8 +15,10 @@ mod new_file;
 mod staged_dir;
 mod sync;
 mod unnamed;
+mod write_back;
 
 pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;
 pub use unnamed::unnamed_file;
+pub use write_back::{WriteBack, written_back};

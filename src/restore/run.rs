@@ -1,11 +1,15 @@
 //! The restore itself, step by step.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::archive::{self, Kind};
+use crate::bbolt::Patch;
 use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
+use crate::durable::unnamed_file;
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
@@ -15,6 +19,7 @@ use crate::snapshot::{VerifiedSnapshot, VerifyOptions};
 use super::options::{RestoreOptions, RestoreReport, RestoredMember};
 use super::patch;
 use super::place::{self, Place};
+use super::rewrite::{self, Outcome, Rewritten};
 
 /// Restores the snapshot at `path` as one member of a new cluster.
 ///
@@ -35,7 +40,7 @@ pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -
     let snapshot = if options.rewrite.is_needed() {
         apart(path, &place, verify, progress)?
     } else {
-        VerifiedSnapshot::copy_to(path, reopened(&file, &place)?, verify, progress)?
+        VerifiedSnapshot::copy_to(path, &file, verify, progress)?
     };
     let plan = Plan::new(path, &snapshot, &membership, options)?;
     let outcome = write_database(&plan, &file, &place, progress)?;
@@ -92,25 +97,47 @@ fn apart(path: &Path, place: &Place, verify: VerifyOptions, progress: &dyn Progr
     }
     let dir = place.snap_dir();
     let spool = unnamed_file(&dir).map_err(Error::io("making a temporary file in", &dir))?;
-    VerifiedSnapshot::copy_to(path, spool, verify, progress)
+    VerifiedSnapshot::copy_to(path, &spool, verify, progress)
 }
 
 /// Makes the file the restored member's database and puts it on stable storage.
 fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Progress) -> Result<Option<Outcome>> {
     let path = place.snap_dir().join("db");
     let outcome = plan.rewrite((file, &path), progress)?;
-    if let Some(outcome) = &outcome {
-        file.sync_all().map_err(Error::io("writing", &path))?;
-        let defects = rewrite::prove(place.reopen_database()?, outcome, progress)?;
-        unproven(plan.options, defects)?;
-    } else {
-        patch_database(plan, file).map_err(Error::io("writing", &path))?;
-    }
+    let Some(written) = &outcome else {
+        patch_database(plan, file, &path)?;
+        return Ok(outcome);
+    };
+    file.sync_all().map_err(Error::io("writing", &path))?;
+    let copy = file.try_clone().map_err(Error::io("reading", &path))?;
+    proven(plan.options, rewrite::prove(copy, written, progress)?)?;
     Ok(outcome)
 }
+
+/// Turns the copied database into the restored member's.
+fn patch_database(plan: &Plan<'_>, file: &File, to: &Path) -> Result<()> {
+    let database = plan.snapshot.database();
+    let pages = plan.patch.render(database).map_err(|defect| corrupt(plan.path, defect))?;
+    let page_size = database.page_size();
+    let write = || -> io::Result<()> {
+        // The file may be longer than its high water mark, or keep a trailer that did not fit: cut there first.
+        file.set_len(database.size())?;
+        file.write_all_at(&pages.tail, database.size())?;
+        let [first, second] = &pages.metas;
+        file.write_all_at(first, 0)?;
+        file.write_all_at(second, page_size)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io("writing", to))
+}
+
 /// Reads everything back through the offline verifier, before it can take anybody's place.
 fn prove(options: &RestoreOptions, membership: &Membership, place: &Place, progress: &dyn Progress) -> Result<()> {
     let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, Layout::Portable, progress)?;
+    proven(options, defects)
+}
+
+fn proven(options: &RestoreOptions, defects: Vec<Defect>) -> Result<()> {
     if defects.is_empty() {
         return Ok(());
     }
@@ -121,16 +148,15 @@ fn corrupt(path: &Path, defect: Defect) -> Error {
     Error::Corrupt { path: path.to_owned(), defects: vec![defect] }
 }
 
-fn report(
-    path: &Path,
-    options: &RestoreOptions,
-    membership: &Membership,
-    snapshot: &VerifiedSnapshot,
-    bump_to: Option<i64>,
-) -> RestoreReport {
+fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -> RestoreReport {
+    let Plan { path, options, snapshot, .. } = plan;
     let verified = snapshot.report();
+    let before = snapshot.contents().warnings();
+    let mut warnings = verified.warnings;
+    warnings.retain(|warning| !before.contains(warning));
+    warnings.extend(rewrite::warnings(&options.rewrite, snapshot.contents(), outcome));
     RestoreReport {
-        path: path.to_owned(),
+        path: path.to_path_buf(),
         data_dir: options.data_dir.clone(),
         wal_dir: options.wal_dir(),
         name: options.bootstrap.name.clone(),
@@ -138,22 +164,18 @@ fn report(
         cluster_id: hex_id(membership.cluster_id),
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
-        bumped_revision: bump_to,
+        bumped_revision: plan.bump_to,
         database_size: verified.database_size,
         sha256: verified.sha256,
+        rewritten: outcome.map(|outcome| Rewritten::new(plan.revision, outcome)),
         dry_run: options.dry_run,
-        steps: steps(path, options, membership, snapshot, bump_to),
-        warnings: verified.warnings,
+        steps: steps(plan, membership, outcome),
+        warnings,
     }
 }
 
-fn steps(
-    path: &Path,
-    options: &RestoreOptions,
-    membership: &Membership,
-    snapshot: &VerifiedSnapshot,
-    bump_to: Option<i64>,
-) -> Vec<String> {
+fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -> Vec<String> {
+    let Plan { path, options, snapshot, .. } = plan;
     let snap_dir = options.data_dir.join("member").join("snap");
     let (snap_name, _) = snap::restored(membership);
     let mut steps = vec![
@@ -171,7 +193,11 @@ fn steps(
             snapshot.contents().members
         ),
     ];
-    if let Some(to) = bump_to {
+    if let Some(outcome) = outcome {
+        steps.extend(rewrite::steps(&options.rewrite, outcome));
+    }
+    steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
+    if let Some(to) = plan.bump_to {
         steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
     }
     steps.push(format!("write {}", snap_dir.join(snap_name).display()));

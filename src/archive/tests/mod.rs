@@ -3,6 +3,7 @@
 mod damage;
 mod foreign;
 mod hostile;
+mod index;
 mod round_trip;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::layout::META_MAGIC;
 use super::manifest::Manifest;
 use super::manifest::tests::example;
 use super::pool::Pool;
-use super::reader::{Extracted, extract_from};
+use super::reader::{Extracted, Extraction, worthwhile};
 use super::writer::ArchiveWriter;
 use crate::error::{Error, Result};
 use crate::progress::NoProgress;
@@ -64,7 +65,10 @@ fn read(bytes: &[u8]) -> Result<(Extracted, Vec<u8>)> {
         database.extend_from_slice(part);
         Ok(())
     };
-    let extracted = extract_from(bytes, bytes.len() as u64, Path::new("archive"), &mut sink, &NoProgress)?;
+    let input = bytes.to_vec();
+    let work =
+        Extraction { input: &input, index: worthwhile(&input), path: Path::new("archive"), progress: &NoProgress };
+    let (extracted, ()) = work.run(&mut sink, None, |_| Ok(()))?;
     Ok((extracted, database))
 }
 
