@@ -75,6 +75,13 @@ RESTORE: dict[str, Any] = {
     "bumped_revision": 1042,
     "database_size": 20480,
     "sha256": "ab" * 32,
+    "rewritten": {
+        "revision": 40,
+        "keys": 5,
+        "versions": 12,
+        "versions_dropped": 3,
+        "database_size": 16384,
+    },
     "dry_run": False,
     "steps": ["verify etcd.tar.gz", "write m1.etcd"],
     "warnings": [],

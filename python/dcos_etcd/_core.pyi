@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from dcos_etcd._access import Access
+from dcos_etcd._rewrite import Rewrite
 
-_Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "sync"], int, int | None], object]
+_Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
 __all__ = ["__version__", "backup", "diagnose", "member_list", "restore", "status", "verify"]
 
@@ -32,6 +33,7 @@ def restore(
     initial_cluster_token: str,
     bump_revision: int | None,
     mark_compacted: bool,
+    rewrite: Rewrite,
     skip_hash_check: bool,
     dry_run: bool,
     progress: _Progress | None,

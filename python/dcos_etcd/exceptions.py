@@ -10,6 +10,8 @@ catches in such a place::
     │   ├── NotASnapshotError
     │   ├── MissingHashError
     │   └── CorruptSnapshotError
+    ├── CompactedError              (LookupError)
+    ├── FutureRevisionError         (LookupError)
     ├── BootstrapError              (ValueError)
     ├── InvalidArgumentError        (ValueError)
     ├── EndpointUnavailableError    (ConnectionError)
@@ -40,11 +42,13 @@ __all__ = [
     "ArchiveExistsError",
     "BootstrapError",
     "BrokenStreamError",
+    "CompactedError",
     "CorruptSnapshotError",
     "DataDirNotEmptyError",
     "Defect",
     "EndpointUnavailableError",
     "EtcdError",
+    "FutureRevisionError",
     "InvalidArgumentError",
     "MissingHashError",
     "NotASnapshotError",
@@ -182,6 +186,38 @@ class CorruptSnapshotError(SnapshotError):
     def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
         super().__init__(message, path=path)
         self.defects = tuple(defects)
+
+
+class CompactedError(EtcdError, LookupError):
+    """A revision was asked for that is gone: etcd's `required revision has been compacted`.
+
+    Attributes:
+        revision: What was asked for.
+        compact_revision: The oldest revision that can be read.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("revision", "compact_revision")
+
+    def __init__(self, message: str, *, revision: int, compact_revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.compact_revision = compact_revision
+
+
+class FutureRevisionError(EtcdError, LookupError):
+    """A revision was asked for that is not there yet: etcd's `required revision is a future revision`.
+
+    Attributes:
+        revision: What was asked for.
+        current_revision: The newest revision that can be read.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("revision", "current_revision")
+
+    def __init__(self, message: str, *, revision: int, current_revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.current_revision = current_revision
 
 
 class BootstrapError(EtcdError, ValueError):

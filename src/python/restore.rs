@@ -9,13 +9,47 @@ use super::error::settle;
 use super::progress::Reporter;
 use super::report::{set_paths, to_dict};
 use crate::raft::Bootstrap;
-use crate::restore::{RestoreOptions, Rewrite};
+use crate::restore::{Repairs, RestoreOptions, Rewrite};
+
+/// The attributes of `dcos_etcd._rewrite.Rewrite`.
+#[derive(FromPyObject)]
+pub(super) struct PyRewrite {
+    revision: Option<i64>,
+    prefixes: Vec<Vec<u8>>,
+    exclude_prefixes: Vec<Vec<u8>>,
+    compact: bool,
+    repairs: PyRepairs,
+}
+
+/// The attributes of `dcos_etcd._rewrite.Repairs`.
+#[derive(FromPyObject)]
+struct PyRepairs {
+    clear_alarms: bool,
+    disable_auth: bool,
+    drop_leases: bool,
+}
+
+impl PyRewrite {
+    /// The core's own.
+    fn into_inner(self) -> Rewrite {
+        Rewrite {
+            revision: self.revision,
+            prefixes: self.prefixes,
+            exclude_prefixes: self.exclude_prefixes,
+            compact: self.compact,
+            repairs: Repairs {
+                clear_alarms: self.repairs.clear_alarms,
+                disable_auth: self.repairs.disable_auth,
+                drop_leases: self.repairs.drop_leases,
+            },
+        }
+    }
+}
 
 #[pyfunction]
 #[pyo3(signature = (
     path, *, data_dir, wal_dir, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token,
-    bump_revision, mark_compacted, revision, prefixes, exclude_prefixes, compact, clear_alarms, disable_auth, drop_leases,
-    skip_hash_check, dry_run, progress
+    bump_revision, mark_compacted, rewrite, skip_hash_check, dry_run, progress
 ))]
 #[expect(clippy::too_many_arguments, reason = "etcdutl's flags, each by its name")]
 pub(super) fn restore(
@@ -29,27 +63,20 @@ pub(super) fn restore(
     initial_cluster_token: String,
     bump_revision: Option<u64>,
     mark_compacted: bool,
-    revision: Option<i64>,
-    prefixes: Vec<Vec<u8>>,
-    exclude_prefixes: Vec<Vec<u8>>,
-    compact: bool,
-    clear_alarms: bool,
-    disable_auth: bool,
-    drop_leases: bool,
+    rewrite: PyRewrite,
     skip_hash_check: bool,
     dry_run: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'_, PyAny>> {
     let bootstrap = Bootstrap { name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token };
-    let rewrite = Rewrite { revision, prefixes, exclude_prefixes, compact, clear_alarms, disable_auth, drop_leases };
     let options = RestoreOptions {
         data_dir,
         wal_dir,
         bootstrap,
         bump_revision,
         mark_compacted,
-        rewrite,
         skip_hash_check,
+        rewrite: rewrite.into_inner(),
         dry_run,
     };
     let reporter = Reporter::new(progress);

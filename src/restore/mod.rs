@@ -13,5 +13,5 @@ mod rewrite;
 mod run;
 
 pub use options::{RestoreOptions, RestoreReport, RestoredMember};
-pub use rewrite::{Rewrite, Rewritten};
+pub use rewrite::{Repairs, Rewrite, Rewritten};
 pub use run::restore;

@@ -24,7 +24,7 @@ use crate::raft::{Membership, member_json};
 use crate::read_at::ReadAt;
 use crate::schema::{Revision, buckets, conf_state_json};
 
-use super::rewrite::Rewrite;
+use super::rewrite::Repairs;
 
 /// The content of a bucket: keys with their values, in key order.
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -49,7 +49,7 @@ pub fn plan<R: ReadAt>(
     database: &Database<R>,
     membership: &Membership,
     bump_to: Option<i64>,
-    repairs: &Rewrite,
+    repairs: Repairs,
 ) -> std::result::Result<Patch, Defect> {
     let bump = bump_to.map(|main| Revision { main, sub: 0 });
     let members = membership.members.iter().map(|member| {

@@ -19,7 +19,7 @@ use crate::snapshot::{VerifiedSnapshot, VerifyOptions};
 use super::options::{RestoreOptions, RestoreReport, RestoredMember};
 use super::patch;
 use super::place::{self, Place};
-use super::rewrite::{self, Outcome, Rewritten};
+use super::rewrite::{self, Job, Outcome, Rewritten};
 
 /// Restores the snapshot at `path` as one member of a new cluster.
 ///
@@ -32,7 +32,7 @@ pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
         let plan = Plan::new(path, &snapshot, &membership, options)?;
-        let outcome = plan.rewrite((io::empty(), path), progress)?;
+        let outcome = plan.rewrite(io::empty(), path, progress)?;
         return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
@@ -63,7 +63,7 @@ struct Plan<'p> {
     /// At which it is restored.
     revision: i64,
     bump_to: Option<i64>,
-    patch: Patch,
+    changes: Patch,
 }
 
 impl<'p> Plan<'p> {
@@ -75,18 +75,26 @@ impl<'p> Plan<'p> {
     ) -> Result<Self> {
         let revision = options.rewrite.revision_of(snapshot.contents())?;
         let bump_to = options.bump_revision.map(|by| patch::bumped(revision, by)).transpose()?;
-        let patch = patch::plan(snapshot.database(), membership, bump_to, &options.rewrite)
+        let changes = patch::plan(snapshot.database(), membership, bump_to, options.rewrite.repairs)
             .map_err(|defect| corrupt(path, defect))?;
-        Ok(Self { path, options, snapshot, revision, bump_to, patch })
+        Ok(Self { path, options, snapshot, revision, bump_to, changes })
     }
 
     /// Writes the database anew, if a part of the snapshot is asked for.
-    fn rewrite<W: Write + Seek>(&self, to: (W, &Path), progress: &dyn Progress) -> Result<Option<Outcome>> {
+    fn rewrite<W: Write + Seek>(&self, file: W, to: &Path, progress: &dyn Progress) -> Result<Option<Outcome>> {
         if !self.options.rewrite.is_needed() {
             return Ok(None);
         }
-        let from = (self.snapshot.database(), self.snapshot.contents().hash, self.path);
-        rewrite::rewrite(from, &self.options.rewrite, self.revision, &self.patch, to, progress).map(Some)
+        let job = Job {
+            database: self.snapshot.database(),
+            hash: self.snapshot.contents().hash,
+            from: self.path,
+            rewrite: &self.options.rewrite,
+            revision: self.revision,
+            changes: &self.changes,
+            to,
+        };
+        rewrite::rewrite(&job, file, progress).map(Some)
     }
 }
 
@@ -103,7 +111,7 @@ fn apart(path: &Path, place: &Place, verify: VerifyOptions, progress: &dyn Progr
 /// Makes the file the restored member's database and puts it on stable storage.
 fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Progress) -> Result<Option<Outcome>> {
     let path = place.snap_dir().join("db");
-    let outcome = plan.rewrite((file, &path), progress)?;
+    let outcome = plan.rewrite(file, &path, progress)?;
     let Some(written) = &outcome else {
         patch_database(plan, file, &path)?;
         return Ok(outcome);
@@ -117,7 +125,7 @@ fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Pr
 /// Turns the copied database into the restored member's.
 fn patch_database(plan: &Plan<'_>, file: &File, to: &Path) -> Result<()> {
     let database = plan.snapshot.database();
-    let pages = plan.patch.render(database).map_err(|defect| corrupt(plan.path, defect))?;
+    let pages = plan.changes.render(database).map_err(|defect| corrupt(plan.path, defect))?;
     let page_size = database.page_size();
     let write = || -> io::Result<()> {
         // The file may be longer than its high water mark, or keep a trailer that did not fit: cut there first.

@@ -10,7 +10,7 @@ from dcos_etcd.exceptions import Defect
 from dcos_etcd.models.arguments import Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
-from dcos_etcd.models.restored import PlannedMember, RestoreReport
+from dcos_etcd.models.restored import PlannedMember, RestoreReport, Rewritten
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Progress",
     "ResponseHeader",
     "RestoreReport",
+    "Rewritten",
     "Skipped",
     "Status",
     "Tls",

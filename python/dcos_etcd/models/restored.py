@@ -32,6 +32,29 @@ class PlannedMember:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rewritten:
+    """A database that was written anew: of a part of the snapshot, of another revision, or compact.
+
+    Attributes:
+        revision: Revision that the member starts at, if nothing bumps it.
+        keys: Live keys.
+        versions: Versions and tombstones that are in it.
+        versions_dropped: Versions and tombstones of the snapshot that are not.
+        database_size: Bytes of it.
+    """
+
+    revision: int
+    keys: int
+    versions: int
+    versions_dropped: int
+    database_size: int
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any]) -> Rewritten:
+        return filled(cls, data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RestoreReport:
     """A member's data directory that was written, or with `dry_run` would be.
 
@@ -47,6 +70,7 @@ class RestoreReport:
         bumped_revision: Revision that the member starts at after `bump_revision`; `None` without it.
         database_size: Bytes of the snapshot's database.
         sha256: Hexadecimal SHA-256 of the snapshot's database.
+        rewritten: The database that was written anew; `None` where it is the snapshot's.
         dry_run: Whether nothing was written.
         steps: What was done or would be, in order.
         warnings: What an operator should know before the member is started.
@@ -63,12 +87,14 @@ class RestoreReport:
     bumped_revision: int | None
     database_size: int
     sha256: str
+    rewritten: Rewritten | None
     dry_run: bool
     steps: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> RestoreReport:
+        rewritten = data["rewritten"]
         return filled(
             cls,
             data,
@@ -76,4 +102,5 @@ class RestoreReport:
             data_dir=Path(data["data_dir"]),
             wal_dir=Path(data["wal_dir"]),
             members=tuple(PlannedMember._from_json(member) for member in data["members"]),
+            rewritten=None if rewritten is None else Rewritten._from_json(rewritten),
         )

@@ -19,7 +19,7 @@ mod pass;
 mod selection;
 mod told;
 
-pub(super) use pass::{Outcome, prove, rewrite};
-pub use selection::Rewrite;
+pub(super) use pass::{Job, Outcome, prove, rewrite};
+pub use selection::{Repairs, Rewrite};
 pub use told::Rewritten;
 pub(super) use told::{repairs, steps, warnings};

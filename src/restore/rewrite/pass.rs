@@ -45,25 +45,38 @@ pub(super) struct Counts {
     pub(super) by_prefix: Vec<u64>,
 }
 
-/// Writes into `file`, which is empty, what `rewrite` takes of `database` as at `revision`, with `patch` on top.
-///
-/// `hash` is that of the [`Contents`] that `database` was verified with: a database that changed since is an error.
-/// `path` and `to` are for errors only.
+/// What is asked for.
+pub(in crate::restore) struct Job<'j, R> {
+    /// The verified database.
+    pub(in crate::restore) database: &'j Database<R>,
+    /// [`Contents::hash`] with which it was verified: if it changed since, that is an error.
+    pub(in crate::restore) hash: u32,
+    /// Where it comes from, for errors.
+    pub(in crate::restore) from: &'j Path,
+    /// What is taken of it.
+    pub(in crate::restore) rewrite: &'j Rewrite,
+    /// The revision that it is taken at.
+    pub(in crate::restore) revision: i64,
+    /// What every restore changes.
+    pub(in crate::restore) changes: &'j Patch,
+    /// Where it goes to, for errors.
+    pub(in crate::restore) to: &'j Path,
+}
+
+/// Writes the new database into `file`, which is empty.
 pub(in crate::restore) fn rewrite<R: ReadAt, W: Write + Seek>(
-    (database, hash, path): (&Database<R>, u32, &Path),
-    rewrite: &Rewrite,
-    revision: i64,
-    patch: &Patch,
-    (file, to): (W, &Path),
+    job: &Job<'_, R>,
+    file: W,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    let Job { database, from, rewrite, changes, to, .. } = *job;
     let layout = BulkLayout { page_size: database.meta().page_size, ..BulkLayout::default() };
     let mut pass = Pass {
         writer: BulkWriter::new(file, layout),
         judge: Judge::default(),
         last: 0,
         rewrite,
-        revision,
+        revision: job.revision,
         counts: Counts { by_prefix: vec![0; rewrite.prefixes.len()], ..Counts::default() },
         changed: Vec::new(),
         hash: 0,
@@ -73,21 +86,22 @@ pub(in crate::restore) fn rewrite<R: ReadAt, W: Write + Seek>(
         to,
         progress,
     };
-    let damaged = |defect| Error::Corrupt { path: path.to_owned(), defects: vec![defect] };
+    let damaged = |defect| Error::Corrupt { path: from.to_owned(), defects: vec![defect] };
     let buckets = database.buckets().map_err(damaged)?;
-    let mut all: BTreeMap<&[u8], Option<&Bucket>> = patch.replace.keys().map(|name| (name.as_slice(), None)).collect();
+    let mut all: BTreeMap<&[u8], Option<&Bucket>> =
+        changes.replace.keys().map(|name| (name.as_slice(), None)).collect();
     all.extend(buckets.iter().map(|bucket| (bucket.name(), Some(bucket))));
     for (name, bucket) in all {
-        pass.bucket(database, name, bucket, patch).map_err(|stop| stop.into_error(path))?;
+        pass.bucket(database, name, bucket, changes).map_err(|stop| stop.into_error(from))?;
     }
-    if pass.hash != hash {
+    if pass.hash != job.hash {
         let message = "the database was written to while it was read".to_owned();
         return Err(damaged(Defect::new("database-changed", message)));
     }
     progress.step(Stage::Write, pass.total, Some(pass.total))?;
     let (contents, defects) = pass.judge.finish();
     if !defects.is_empty() {
-        return Err(Error::Corrupt { path: path.to_owned(), defects });
+        return Err(Error::Corrupt { path: from.to_owned(), defects });
     }
     let (_, meta) = pass.writer.finish(database.meta().sequence).map_err(Error::io("writing", to))?;
     let size = meta.high_water_mark.saturating_mul(meta.page_size.into());
@@ -104,7 +118,8 @@ pub(in crate::restore) fn prove(file: File, outcome: &Outcome, progress: &dyn Pr
     let walked = walk(&database, &mut judge, progress)?;
     let (contents, mut defects) = judge.finish();
     if walked.pages_free != 0 {
-        defects.push(Defect::new("rewrite-free-pages", format!("{} pages of a new database are free", walked.pages_free)));
+        defects
+            .push(Defect::new("rewrite-free-pages", format!("{} pages of a new database are free", walked.pages_free)));
     }
     if contents != outcome.contents {
         let message = format!(
@@ -164,11 +179,11 @@ impl<W: Write + Seek> Pass<'_, W> {
         database: &Database<R>,
         name: &[u8],
         bucket: Option<&Bucket>,
-        patch: &Patch,
+        changes: &Patch,
     ) -> std::result::Result<(), Stop> {
         self.writer.bucket(name, bucket.map_or(0, Bucket::sequence)).map_err(Error::io("writing", self.to))?;
         self.judge.bucket(name);
-        let replaced = patch.replace.get(name);
+        let replaced = changes.replace.get(name);
         if let Some(bucket) = bucket {
             self.hash = crc32c::crc32c_append(self.hash, name);
             let mut failed = None;
@@ -189,9 +204,9 @@ impl<W: Write + Seek> Pass<'_, W> {
         for (key, value) in replaced.into_iter().flatten() {
             self.put(key, value)?;
         }
-        let append = patch.append.as_ref().filter(|append| append.bucket == name);
+        let append = changes.append.as_ref().filter(|append| append.bucket == name);
         if name == buckets::KEY && append.is_none() {
-            self.hold_revision(patch)?;
+            self.hold_revision(changes)?;
         }
         if let Some(Append { key, value, .. }) = append {
             self.put(key, value)?;
@@ -203,7 +218,7 @@ impl<W: Write + Seek> Pass<'_, W> {
     fn entry(&mut self, name: &[u8], element: Element<'_>) -> std::result::Result<(), Stop> {
         match name {
             buckets::KEY => self.version(element),
-            buckets::LEASE if self.rewrite.drop_leases => {
+            buckets::LEASE if self.rewrite.repairs.drop_leases => {
                 self.counts.leases += 1;
                 Ok(())
             }
@@ -212,9 +227,8 @@ impl<W: Write + Seek> Pass<'_, W> {
     }
 
     fn version(&mut self, element: Element<'_>) -> std::result::Result<(), Stop> {
-        let malformed = |message| {
-            Stop::Source(Defect::new("revision-malformed", message).on_page(element.page).at(element.offset))
-        };
+        let malformed =
+            |message| Stop::Source(Defect::new("revision-malformed", message).on_page(element.page).at(element.offset));
         let at = RevisionKey::parse(element.key).map_err(malformed)?;
         if at.revision.main > self.revision {
             self.counts.later += 1;
@@ -231,7 +245,7 @@ impl<W: Write + Seek> Pass<'_, W> {
             }
         }
         self.last = at.revision.main;
-        if self.rewrite.drop_leases && kv.lease != 0 {
+        if self.rewrite.repairs.drop_leases && kv.lease != 0 {
             self.counts.leased += 1;
             let mut changed = std::mem::take(&mut self.changed);
             changed.clear();
@@ -244,9 +258,9 @@ impl<W: Write + Seek> Pass<'_, W> {
     }
 
     /// Sees to it that a server starts at the revision that was asked for, although its last version may be gone.
-    fn hold_revision(&mut self, patch: &Patch) -> Result<()> {
+    fn hold_revision(&mut self, changes: &Patch) -> Result<()> {
         let mut meta = StoreMeta::default();
-        for (key, value) in patch.replace.get(buckets::META).into_iter().flatten() {
+        for (key, value) in changes.replace.get(buckets::META).into_iter().flatten() {
             // What the judge refuses stops the pass when it comes by.
             let _ = meta.take(key, value);
         }

@@ -14,6 +14,13 @@ pub struct Rewrite {
     pub exclude_prefixes: Vec<Vec<u8>>,
     /// `--compact`: no free pages.
     pub compact: bool,
+    /// What is changed in what is taken.
+    pub repairs: Repairs,
+}
+
+/// Changes to a snapshot's content that nobody makes unasked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repairs {
     /// `--clear-alarms`: no alarm outlives the restore.
     pub clear_alarms: bool,
     /// `--disable-auth`: authentication is off; users and roles stay, to be enabled again.
@@ -39,7 +46,7 @@ impl Rewrite {
     /// Whether the database has to be written anew. Alarms and authentication lie in small buckets, which the patch
     /// of every restore can replace.
     pub(in crate::restore) fn is_needed(&self) -> bool {
-        self.revision.is_some() || self.selects_keys() || self.compact || self.drop_leases
+        self.revision.is_some() || self.selects_keys() || self.compact || self.repairs.drop_leases
     }
 
     /// Whether a key's name decides if it stays.
@@ -134,13 +141,13 @@ mod tests {
 
     #[test]
     fn what_lies_in_small_buckets_needs_no_new_database() {
-        let small = Rewrite { clear_alarms: true, disable_auth: true, ..Rewrite::default() };
-        assert!(!small.is_needed());
+        let small = Repairs { clear_alarms: true, disable_auth: true, drop_leases: false };
+        assert!(!Rewrite { repairs: small, ..Rewrite::default() }.is_needed());
         for large in [
             at(1),
             Rewrite { prefixes: vec![b"a".to_vec()], ..Rewrite::default() },
             Rewrite { compact: true, ..Rewrite::default() },
-            Rewrite { drop_leases: true, ..Rewrite::default() },
+            Rewrite { repairs: Repairs { drop_leases: true, ..small }, ..Rewrite::default() },
         ] {
             assert!(large.is_needed(), "{large:?}");
         }

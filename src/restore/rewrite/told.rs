@@ -51,7 +51,7 @@ pub(in crate::restore) fn steps(rewrite: &Rewrite, outcome: &Outcome) -> Vec<Str
         }
         steps.push(format!("{}: drop {} versions", which.join(", "), counts.others));
     }
-    if rewrite.drop_leases {
+    if rewrite.repairs.drop_leases {
         steps.push(format!("drop {} leases, and take {} versions off theirs", counts.leases, counts.leased));
     }
     steps.push(format!(
@@ -64,10 +64,10 @@ pub(in crate::restore) fn steps(rewrite: &Rewrite, outcome: &Outcome) -> Vec<Str
 /// The steps that change small buckets only.
 pub(in crate::restore) fn repairs(rewrite: &Rewrite, before: &Contents) -> Vec<String> {
     let mut steps = Vec::new();
-    if rewrite.clear_alarms {
+    if rewrite.repairs.clear_alarms {
         steps.push(format!("clear {} alarms", before.alarms.len()));
     }
-    if rewrite.disable_auth {
+    if rewrite.repairs.disable_auth {
         let was = if before.auth_enabled { "users and roles stay" } else { "it was not enabled" };
         steps.push(format!("disable authentication ({was})"));
     }
@@ -77,10 +77,10 @@ pub(in crate::restore) fn repairs(rewrite: &Rewrite, before: &Contents) -> Vec<S
 /// What should be known of the restored contents, in place of what should have been of those of the snapshot.
 pub(in crate::restore) fn warnings(rewrite: &Rewrite, before: &Contents, outcome: Option<&Outcome>) -> Vec<String> {
     let mut contents = before.clone();
-    if rewrite.clear_alarms {
+    if rewrite.repairs.clear_alarms {
         contents.alarms.clear();
     }
-    contents.auth_enabled &= !rewrite.disable_auth;
+    contents.auth_enabled &= !rewrite.repairs.disable_auth;
     let Some(outcome) = outcome else { return contents.warnings() };
     contents.dangling_leases = outcome.contents.dangling_leases;
     contents.misfiled = outcome.contents.misfiled;
