@@ -129,7 +129,7 @@ def status(path: StrPath, *, progress: ProgressArgument = None) -> Status:
     return Status._from_json(report)
 
 
-def restore(
+def restore(  # noqa: PLR0913 - the flags of etcdutl, and more, each by its name
     path: StrPath,
     *,
     data_dir: StrPath,
