@@ -21,4 +21,4 @@ pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;
 pub use unnamed::unnamed_file;
-pub use write_back::{WriteBack, written_back};
+pub use write_back::{Followed, WriteBack, written_back};

@@ -1,7 +1,7 @@
 //! Putting a file on stable storage while it is still being written.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -34,6 +34,38 @@ impl WriteBack {
     }
 }
 
+/// A file whose writes a [`WriteBack`] is told of.
+#[derive(Debug)]
+pub struct Followed<'f> {
+    file: &'f File,
+    write_back: &'f WriteBack,
+}
+
+impl<'f> Followed<'f> {
+    /// Writes to `file` are told to `write_back`.
+    pub fn new(file: &'f File, write_back: &'f WriteBack) -> Self {
+        Self { file, write_back }
+    }
+}
+
+impl Write for Followed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.write_back.wrote(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Followed<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 /// Does `work`, which writes to `file`, while another thread syncs what was written, so that the sync that must
 /// follow finds little to do.
 ///
@@ -60,8 +92,6 @@ pub fn written_back<T>(file: &File, work: impl FnOnce(&WriteBack) -> T) -> (T, i
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]

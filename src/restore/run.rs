@@ -9,7 +9,7 @@ use crate::archive::{self, Kind};
 use crate::bbolt::Patch;
 use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
-use crate::durable::unnamed_file;
+use crate::durable::{Followed, unnamed_file, written_back};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
@@ -111,14 +111,19 @@ fn apart(path: &Path, place: &Place, verify: VerifyOptions, progress: &dyn Progr
 /// Makes the file the restored member's database and puts it on stable storage.
 fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Progress) -> Result<Option<Outcome>> {
     let path = place.snap_dir().join("db");
-    let outcome = plan.rewrite(file, &path, progress)?;
-    let Some(written) = &outcome else {
+    if !plan.options.rewrite.is_needed() {
         patch_database(plan, file, &path)?;
-        return Ok(outcome);
-    };
-    file.sync_all().map_err(Error::io("writing", &path))?;
-    let copy = file.try_clone().map_err(Error::io("reading", &path))?;
-    proven(plan.options, rewrite::prove(copy, written, progress)?)?;
+        return Ok(None);
+    }
+    let (written, synced) = written_back(file, |write_back| {
+        let Some(outcome) = plan.rewrite(Followed::new(file, write_back), &path, progress)? else { return Ok(None) };
+        write_back.flush();
+        let copy = file.try_clone().map_err(Error::io("reading", &path))?;
+        proven(plan.options, rewrite::prove(copy, &outcome, progress)?)?;
+        Ok(Some(outcome))
+    });
+    let outcome = written?;
+    synced.and_then(|()| file.sync_all()).map_err(Error::io("writing", &path))?;
     Ok(outcome)
 }
 
