@@ -20,8 +20,8 @@
 //! # Who does what
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
-//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`build`] makes a
-//! small one from nothing.
+//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`BulkWriter`] makes one
+//! of any size in one pass, [`build`] a small one in memory.
 
 pub mod layout;
 

@@ -17,6 +17,8 @@
 
 mod pass;
 mod selection;
+#[cfg(test)]
+mod tests;
 mod told;
 
 pub(super) use pass::{Job, Outcome, prove, rewrite};
