@@ -5,11 +5,10 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::archive::{self, Kind};
 use crate::bbolt::Patch;
 use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
-use crate::durable::{Followed, unnamed_file, written_back};
+use crate::durable::{Followed, written_back};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
@@ -38,7 +37,7 @@ pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -
     let place = Place::create(options)?;
     let file = place.create_database()?;
     let snapshot = if options.rewrite.is_needed() {
-        apart(path, &place, verify, progress)?
+        VerifiedSnapshot::open(path, verify, progress)?
     } else {
         VerifiedSnapshot::copy_to(path, &file, verify, progress)?
     };
@@ -96,16 +95,6 @@ impl<'p> Plan<'p> {
         };
         rewrite::rewrite(&job, file, progress).map(Some)
     }
-}
-
-/// The verified snapshot where it lies, or in a file without a name on the file system that it is restored to.
-fn apart(path: &Path, place: &Place, verify: VerifyOptions, progress: &dyn Progress) -> Result<VerifiedSnapshot> {
-    if archive::kind(path)? == Kind::Database {
-        return VerifiedSnapshot::open(path, verify, progress);
-    }
-    let dir = place.snap_dir();
-    let spool = unnamed_file(&dir).map_err(Error::io("making a temporary file in", &dir))?;
-    VerifiedSnapshot::copy_to(path, &spool, verify, progress)
 }
 
 /// Makes the file the restored member's database and puts it on stable storage.
