@@ -22,7 +22,7 @@ use super::gunzip::Gunzip;
 use super::index::Index;
 use super::source::Source;
 use super::stream::{self, Outlet};
-use super::unzstd::Unzstd;
+use super::unzstd::{Unzstd, WINDOW_LOG_MAX};
 use crate::read_at::ReadAt;
 
 /// The hash and the disk are slower than so many threads that inflate.
@@ -31,9 +31,10 @@ const MOST_THREADS: usize = 8;
 /// Bytes that stand behind the blocks of a deflate stream when one of them is inflated alone.
 const SENTINEL: usize = 8;
 
-/// The third bit of a zstd frame header's descriptor: the content is the window.
-const SINGLE_SEGMENT: u8 = 1 << 5;
+/// Where a zstd frame says whether its content is its window, and where it says how large that is if not.
 const DESCRIPTOR: usize = 4;
+const SINGLE_SEGMENT: u8 = 1 << 5;
+const WINDOW: usize = 5;
 
 /// A block to inflate.
 struct Job {
@@ -182,16 +183,101 @@ impl Inflater {
         whole.then_some(())
     }
 
-    /// Decompresses one frame that says how long its content is, and needs no window besides.
+    /// Decompresses one frame that says how long its content is, and asks for no larger window than others may.
     fn frame(&mut self, len: usize, raw: &mut Vec<u8>) -> Option<()> {
         let packed = self.packed.as_slice();
         let one = zstd_safe::find_frame_compressed_size(packed).ok()? == packed.len()
             && zstd_safe::get_frame_content_size(packed).ok()? == Some(len as u64)
-            && packed.get(DESCRIPTOR)? & SINGLE_SEGMENT != 0;
+            && (packed.get(DESCRIPTOR)? & SINGLE_SEGMENT != 0 || window_log(*packed.get(WINDOW)?) < WINDOW_LOG_MAX);
         if self.zstd.is_none() {
             self.zstd = DCtx::try_create();
         }
         raw.resize(len, 0);
         (one && self.zstd.as_mut()?.decompress(raw.as_mut_slice(), packed).ok()? == len).then_some(())
+    }
+}
+
+/// The power of two that a window descriptor's size begins with; it may come close to the next.
+fn window_log(descriptor: u8) -> u32 {
+    10 + u32::from(descriptor >> 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{BOTH, archive, snapshot};
+    use super::*;
+    use crate::archive::index::find_index;
+    use crate::archive::layout::BLOCK_LEN;
+
+    fn inflater() -> Inflater {
+        Inflater { packed: Vec::new(), sentinel: *b"\x01sentine", gzip: None, zstd: None }
+    }
+
+    #[test]
+    fn every_block_of_ours_is_what_its_place_says() {
+        let snapshot = snapshot(3 * BLOCK_LEN + 4096);
+        for compression in BOTH {
+            let bytes = archive(compression, &snapshot);
+            let index = find_index(&bytes).unwrap();
+            let mut tar = Vec::new();
+            let mut inflater = inflater();
+            for number in 0..index.blocks() {
+                tar.extend(inflater.block(&bytes, &index, number, vec![0xaa; 7]).unwrap().raw);
+            }
+            assert_eq!(4, index.blocks());
+            assert!(tar[512..].starts_with(&snapshot), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_ends_the_stream_or_ends_out_of_step_is_none() {
+        let raw = b"bytes of a block";
+        let deflate = |flush| {
+            let mut packed = Vec::with_capacity(100);
+            flate2::Compress::new(flate2::Compression::fast(), false).compress_vec(raw, &mut packed, flush).unwrap();
+            packed
+        };
+        let judge = |packed: Vec<u8>, len| {
+            let mut inflater = inflater();
+            inflater.packed = packed;
+            inflater.deflated(len, &mut Vec::new())
+        };
+        let sound = deflate(flate2::FlushCompress::Sync);
+        assert_eq!(Some(()), judge(sound.clone(), raw.len()));
+        assert_eq!(None, judge(sound.clone(), raw.len() - 1));
+        assert_eq!(None, judge(sound.clone(), raw.len() + 1));
+        assert_eq!(None, judge(sound[..sound.len() - 1].to_vec(), raw.len()));
+        assert_eq!(None, judge([sound.as_slice(), &[0]].concat(), raw.len()));
+        assert_eq!(None, judge(deflate(flate2::FlushCompress::Finish), raw.len()));
+        assert_eq!(None, judge(deflate(flate2::FlushCompress::Partial), raw.len()));
+        let ended = [deflate(flate2::FlushCompress::Finish), sound].concat();
+        assert_eq!(None, judge(ended, raw.len()));
+    }
+
+    #[test]
+    fn a_frame_that_is_not_alone_or_asks_for_too_large_a_window_is_none() {
+        let raw = vec![7; 100_000];
+        let frame = zstd::bulk::compress(&raw, 1).unwrap();
+        let judge = |packed: &[u8], len| {
+            let mut inflater = inflater();
+            inflater.packed = packed.to_vec();
+            inflater.frame(len, &mut Vec::new())
+        };
+        assert_eq!(Some(()), judge(&frame, raw.len()));
+        assert_eq!(None, judge(&frame, raw.len() - 1));
+        assert_eq!(None, judge(&frame, raw.len() + 1));
+        assert_eq!(None, judge(&frame[..frame.len() - 1], raw.len()));
+        assert_eq!(None, judge(&[frame.as_slice(), &frame].concat(), raw.len()));
+        assert_eq!(None, judge(&[frame.as_slice(), b"\x50\x2a\x4d\x18\0\0\0\0"].concat(), raw.len()));
+
+        for (window_log, expected) in [(26_u8, Some(())), (27, None), (31, None)] {
+            // Magic, a descriptor with a content size of four bytes, the window, the content as one raw block.
+            let mut frame = 0xFD2F_B528_u32.to_le_bytes().to_vec();
+            frame.extend([0x80, (window_log - 10) << 3]);
+            frame.extend(100_u32.to_le_bytes());
+            frame.extend(((100_u32 << 3) | 1).to_le_bytes()[..3].iter());
+            frame.extend(&raw[..100]);
+            assert_eq!(expected, judge(&frame, 100), "{window_log}");
+        }
     }
 }

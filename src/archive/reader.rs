@@ -71,14 +71,13 @@ pub fn extract(path: &Path, sink: &mut dyn FnMut(&[u8]) -> Result<()>, progress:
 
 /// [`extract`] into the empty `file`. When all bytes of the database are in it, and the archive was read to its end,
 /// `meanwhile` gets their number and may read them, beside the hash, which is made of what lies in `file` as far as
-/// it could not keep up. `wrote` is told how many bytes were just written.
+/// it could not keep up.
 ///
 /// # Errors
 /// As of [`extract`], and what `meanwhile` says.
 pub fn extract_into<T>(
     path: &Path,
     file: &File,
-    wrote: &dyn Fn(u64),
     progress: &dyn Progress,
     meanwhile: impl FnOnce(u64) -> Result<T>,
 ) -> Result<(Extracted, T)> {
@@ -87,7 +86,6 @@ pub fn extract_into<T>(
     let mut sink = |bytes: &[u8]| {
         file.write_all_at(bytes, at).map_err(Error::io("writing the database of", path))?;
         at += bytes.len() as u64;
-        wrote(bytes.len() as u64);
         Ok(())
     };
     let work = Extraction { input: &input, index: worthwhile(&input), path, progress };

@@ -9,7 +9,7 @@ use super::layout::{SEEK_ENTRY_LEN, SEEK_FOOTER_LEN, SEEK_TABLE_MAGIC, SEEKABLE_
 use super::source::Source;
 
 /// Largest window that a frame may ask for, as a power of two: zstd's own default. Bounds the memory.
-const WINDOW_LOG_MAX: u32 = 27;
+pub(super) const WINDOW_LOG_MAX: u32 = 27;
 
 /// Frames whose lengths are kept to check a seek table. An archive of 1 TiB has as many.
 const MOST_FRAMES: usize = 1 << 20;

@@ -36,6 +36,7 @@ mod page_set;
 mod pages;
 mod patch;
 mod reader;
+mod subtrees;
 mod tree;
 mod walk;
 
@@ -47,4 +48,4 @@ pub use bulk::{BulkLayout, BulkWriter};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
 pub use reader::{Bucket, Database, Element, Entry};
-pub use walk::{Visitor, Walked, walk};
+pub use walk::{Part, Visitor, Walked, walk};

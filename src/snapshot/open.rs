@@ -5,16 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::{self, Extracted, HASH_LEN, Kind};
-use crate::bbolt::{Database, Walked, walk};
+use crate::bbolt::{Database, Walked};
 use crate::defect::Defect;
-use crate::durable::{unnamed_file, written_back};
+use crate::durable::{sync_beside, unnamed_file};
 use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
 use crate::version::Version;
 
-use super::judge::{Contents, Judge};
+use super::judge::Contents;
 use super::report::{Status, VerifyReport};
 
 /// What is not insisted on.
@@ -51,18 +51,13 @@ impl VerifiedSnapshot {
         Self::judge(path, extracted, traversed, options)
     }
 
-    /// Copies the database of the snapshot at `path` into the empty `file`, verifies the copy, and has most of it on
-    /// stable storage already.
+    /// Copies the database of the snapshot at `path` into the empty `file`, verifies the copy, and puts it on stable
+    /// storage meanwhile.
     pub fn copy_to(path: &Path, file: &File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
-        let (copied, synced) = written_back(file, |write_back| {
-            let wrote = |bytes| write_back.wrote(bytes);
-            archive::extract_into(path, file, &wrote, progress, |len| {
-                write_back.flush();
-                Traversed::new(file, len, path, progress)
-            })
-        });
-        let (extracted, traversed) = copied?;
-        synced.map_err(Error::io("syncing the copy of", path))?;
+        let (extracted, traversed) = archive::extract_into(path, file, progress, |len| {
+            let (traversed, synced) = sync_beside(file, || Traversed::new(file, len, path, progress));
+            synced.map_err(Error::io("syncing the copy of", path)).and(traversed)
+        })?;
         Self::judge(path, extracted, traversed, options)
     }
 
@@ -198,12 +193,11 @@ impl Traversed {
             Ok(database) => database,
             Err(defects) => return Ok(Self(Err(defects))),
         };
-        let mut judge = Judge::default();
-        let walked = walk(&database, &mut judge, progress).map_err(|error| match error {
+        let read = Contents::read(&database, progress);
+        let (contents, walked, found) = read.map_err(|error| match error {
             Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
             other => other,
         })?;
-        let (contents, found) = judge.finish();
         Ok(Self(Ok((database, contents, walked, found))))
     }
 
@@ -271,7 +265,7 @@ fn lossy(etcd_version: &str) -> Option<String> {
 
 /// Extracts the database of the snapshot at `path` into the empty `file`, and walks it there beside the hash.
 fn extract(path: &Path, file: &File, progress: &dyn Progress) -> Result<(Extracted, Traversed)> {
-    archive::extract_into(path, file, &|_| (), progress, |len| Traversed::new(file, len, path, progress))
+    archive::extract_into(path, file, progress, |len| Traversed::new(file, len, path, progress))
 }
 
 /// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens.

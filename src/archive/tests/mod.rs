@@ -21,10 +21,10 @@ use super::writer::ArchiveWriter;
 use crate::error::{Error, Result};
 use crate::progress::NoProgress;
 
-const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
+pub(super) const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
 
 /// Bytes that start as a database does, compress a little, and end with their SHA-256.
-fn snapshot(database_len: usize) -> Vec<u8> {
+pub(super) fn snapshot(database_len: usize) -> Vec<u8> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -42,7 +42,7 @@ fn snapshot(database_len: usize) -> Vec<u8> {
     bytes
 }
 
-fn archive(compression: Compression, snapshot: &[u8]) -> Vec<u8> {
+pub(super) fn archive(compression: Compression, snapshot: &[u8]) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new(), compression, snapshot.len() as u64, 1_700_000_000).unwrap();
     for part in snapshot.chunks(32768) {
         writer.write_snapshot(part).unwrap();
