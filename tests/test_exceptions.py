@@ -15,13 +15,16 @@ from dcos_etcd.exceptions import (
     BrokenStreamError,
     CompactedError,
     CorruptSnapshotError,
+    DataDirInUseError,
     DataDirNotEmptyError,
+    DcosError,
     Defect,
     EndpointUnavailableError,
     EtcdError,
     FutureRevisionError,
     InvalidArgumentError,
     MissingHashError,
+    NoSpaceError,
     NotASnapshotError,
     RestoreUnprovenError,
     SnapshotError,
@@ -34,6 +37,8 @@ ONE_OF_EACH: list[tuple[EtcdError, type[Exception]]] = [
     (EtcdError("it failed"), Exception),
     (ArchiveExistsError("x exists", path="x"), FileExistsError),
     (DataDirNotEmptyError("x not empty", path="x"), FileExistsError),
+    (DataDirInUseError("x is locked", path="x"), OSError),
+    (NoSpaceError("x has no room", path="x", needed=7, free=3), OSError),
     (SnapshotError("x is bad", path="x"), ValueError),
     (NotASnapshotError("x is a poem", path="x", reason="a poem"), ValueError),
     (MissingHashError("x has no hash", path="x"), ValueError),
@@ -47,6 +52,7 @@ ONE_OF_EACH: list[tuple[EtcdError, type[Exception]]] = [
     (BrokenStreamError("a: broken", endpoint="a", received=7, reason="end of file"), ConnectionError),
     (StalledError("a: silent", endpoint="a", after=1.5, received=7, expected=None), TimeoutError),
     (RestoreUnprovenError("x is bad", path="x", defects=DEFECTS), RuntimeError),
+    (DcosError("10.0.0.1 is no master"), RuntimeError),
 ]
 
 each = pytest.mark.parametrize(("error", "builtin"), ONE_OF_EACH, ids=lambda value: getattr(value, "__name__", None))

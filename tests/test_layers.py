@@ -17,9 +17,10 @@ SOURCES = ROOT / "src"
 
 RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     {
+        "clock": set(),
         "error": {"defect"},
         "defect": set(),
-        "durable": {"error"},
+        "durable": {"clock", "error"},
         "proto": {"error", "defect"},
         "facts": {"hex"},
         "hex": set(),
@@ -139,6 +140,7 @@ PYTHON_LAYERS = (
     {"models"},
     {"_access", "_progress", "_rewrite", "display"},
     {"api"},
+    {"dcos"},
     {"cli"},
     {"__main__"},
 )

@@ -5,10 +5,21 @@ from typing import Any, Literal, TypeAlias
 
 from dcos_etcd._access import Access
 from dcos_etcd._rewrite import Rewrite
+from dcos_etcd.models import Handover
 
 _Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
-__all__ = ["__version__", "backup", "diagnose", "member_list", "restore", "status", "verify"]
+__all__ = [
+    "__version__",
+    "backup",
+    "diagnose",
+    "in_use",
+    "inspect",
+    "member_list",
+    "restore",
+    "status",
+    "verify",
+]
 
 __version__: str
 
@@ -21,16 +32,23 @@ def backup(
     progress: _Progress | None,
 ) -> dict[str, Any]: ...
 def diagnose(*, access: Access, expect: list[str]) -> dict[str, Any]: ...
+def in_use(data_dir: str, *, wal_dir: str | None) -> str | None: ...
+def inspect(data_dir: str, *, wal_dir: str | None, pages: bool, progress: _Progress | None) -> dict[str, Any]: ...
 def member_list(*, access: Access) -> dict[str, Any]: ...
 def restore(
     path: str,
     *,
     data_dir: str,
     wal_dir: str | None,
+    existing: str,
+    carry_over: list[str],
+    owner: tuple[int, int] | None,
+    handover: Handover | None,
     name: str,
     initial_cluster: str,
     initial_advertise_peer_urls: str,
     initial_cluster_token: str,
+    derive_token: bool,
     bump_revision: int | None,
     mark_compacted: bool,
     rewrite: Rewrite,

@@ -52,5 +52,5 @@ pub use compression::Compression;
 pub use detect::Kind;
 pub use layout::{BLOCK_LEN, HASH_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY};
 pub use manifest::{FORMAT_VERSION, Manifest, ManifestMember};
-pub use reader::{Extracted, extract, extract_into, hash_in_place, kind};
+pub use reader::{Extracted, announced_len, extract, extract_into, hash_in_place, kind};
 pub use writer::ArchiveWriter;

@@ -10,6 +10,7 @@ mod access;
 mod backup;
 mod diagnose;
 mod error;
+mod inspect;
 mod member_list;
 mod progress;
 mod report;
@@ -25,6 +26,10 @@ mod _core {
     use super::backup::backup;
     #[pymodule_export]
     use super::diagnose::diagnose;
+    #[pymodule_export]
+    use super::inspect::in_use;
+    #[pymodule_export]
+    use super::inspect::inspect;
     #[pymodule_export]
     use super::member_list::member_list;
     #[pymodule_export]

@@ -1,57 +1,79 @@
 //! The restore itself, step by step.
 
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::bbolt::Patch;
 use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
-use crate::durable::{Followed, written_back};
+use crate::durable::{Replaced, sync_beside};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
 use crate::raft::{Membership, bootstrap, snap, wal};
-use crate::snapshot::{VerifiedSnapshot, VerifyOptions};
+use crate::snapshot::{VerifiedSnapshot, VerifyOptions, spooled};
 
-use super::options::{RestoreOptions, RestoreReport, RestoredMember};
+use super::handover::{Handover, NoHandover};
+use super::options::{Existing, RestoreOptions, RestoreReport, RestoredMember};
 use super::patch;
 use super::place::{self, Place};
 use super::rewrite::{self, Job, Outcome, Rewritten};
+use super::space;
 
 /// Restores the snapshot at `path` as one member of a new cluster.
 ///
 /// Every member is restored from the same snapshot with the same `initial_cluster` and token, and its own name.
 pub fn restore(path: &Path, options: &RestoreOptions, progress: &dyn Progress) -> Result<RestoreReport> {
+    restore_with(path, options, progress, &NoHandover)
+}
+
+/// [`restore`], with what the caller has to do around the instant at which the directory takes its place.
+pub fn restore_with(
+    path: &Path,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+    handover: &dyn Handover,
+) -> Result<RestoreReport> {
     options.check()?;
-    let membership = bootstrap(&options.bootstrap)?;
+    // A plan that makes no sense is refused before anything is read; the ids may come later.
+    bootstrap(&options.bootstrap)?;
     place::check_vacant(options)?;
+    place::refuse_in_use(options)?;
+    space::check(path, options)?;
     let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
+        let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
         let plan = Plan::new(path, &snapshot, &membership, options)?;
-        let outcome = plan.rewrite(io::empty(), path, progress)?;
+        let outcome = plan.rewritten(|| spooled(path, |file| plan.rewrite(file, path, progress)))?;
         return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
+    let found = place.found().to_vec();
     let file = place.create_database()?;
     let snapshot = if options.rewrite.is_needed() {
         VerifiedSnapshot::open(path, verify, progress)?
     } else {
         VerifiedSnapshot::copy_to(path, &file, verify, progress)?
     };
+    let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
     let plan = Plan::new(path, &snapshot, &membership, options)?;
     let outcome = write_database(&plan, &file, &place, progress)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
     wal::write_dir(place.wal_dir(), &membership)?;
     prove(options, &membership, &place, progress)?;
+    let carried = place.furnish(options)?;
     let database_size = outcome.as_ref().map_or(snapshot.database_size(), |outcome| outcome.size);
     progress.step(Stage::Sync, 0, Some(database_size))?;
-    place.commit()?;
+    let replaced = place.commit(options, handover)?;
     // The restore stands; nothing that is asked now can undo it.
     progress.update(Stage::Sync, database_size, Some(database_size));
-    Ok(report(&plan, &membership, outcome.as_ref()))
+    let mut report = report(&plan, &membership, outcome.as_ref());
+    report.warnings.extend(found);
+    farewell(options, replaced, &carried, &mut report);
+    Ok(report)
 }
 
 /// What is to be done with a snapshot.
@@ -79,11 +101,13 @@ impl<'p> Plan<'p> {
         Ok(Self { path, options, snapshot, revision, bump_to, changes })
     }
 
-    /// Writes the database anew, if a part of the snapshot is asked for.
-    fn rewrite<W: Write + Seek>(&self, file: W, to: &Path, progress: &dyn Progress) -> Result<Option<Outcome>> {
-        if !self.options.rewrite.is_needed() {
-            return Ok(None);
-        }
+    /// What `work` gives, where the database has to be written anew.
+    fn rewritten(&self, work: impl FnOnce() -> Result<Outcome>) -> Result<Option<Outcome>> {
+        if self.options.rewrite.is_needed() { work().map(Some) } else { Ok(None) }
+    }
+
+    /// Writes the database anew into `file`, reads it back, and has it on stable storage.
+    fn rewrite(&self, file: &File, to: &Path, progress: &dyn Progress) -> Result<Outcome> {
         let job = Job {
             database: self.snapshot.database(),
             hash: self.snapshot.contents().hash,
@@ -93,26 +117,22 @@ impl<'p> Plan<'p> {
             changes: &self.changes,
             to,
         };
-        rewrite::rewrite(&job, file, progress).map(Some)
+        let written = rewrite::write(&job, file, progress)?;
+        let (read, synced) = sync_beside(file, || rewrite::read_back(file, written, to, progress));
+        let (outcome, defects) = read?;
+        synced.map_err(Error::io("writing", to))?;
+        proven(self.options, defects)?;
+        Ok(outcome)
     }
 }
 
 /// Makes the file the restored member's database and puts it on stable storage.
 fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Progress) -> Result<Option<Outcome>> {
     let path = place.snap_dir().join("db");
-    if !plan.options.rewrite.is_needed() {
+    let outcome = plan.rewritten(|| plan.rewrite(file, &path, progress))?;
+    if outcome.is_none() {
         patch_database(plan, file, &path)?;
-        return Ok(None);
     }
-    let (written, synced) = written_back(file, |write_back| {
-        let Some(outcome) = plan.rewrite(Followed::new(file, write_back), &path, progress)? else { return Ok(None) };
-        write_back.flush();
-        let copy = file.try_clone().map_err(Error::io("reading", &path))?;
-        proven(plan.options, rewrite::prove(copy, &outcome, progress)?)?;
-        Ok(Some(outcome))
-    });
-    let outcome = written?;
-    synced.and_then(|()| file.sync_all()).map_err(Error::io("writing", &path))?;
     Ok(outcome)
 }
 
@@ -146,6 +166,21 @@ fn proven(options: &RestoreOptions, defects: Vec<Defect>) -> Result<()> {
     Err(Error::RestoreUnproven { path: options.data_dir.clone(), defects })
 }
 
+/// Deletes what gave way, if it is not to be kept, and tells of it.
+fn farewell(options: &RestoreOptions, replaced: Option<Replaced>, carried: &[String], report: &mut RestoreReport) {
+    report.steps.extend(carried.iter().map(|name| format!("carry {name} over from the old data directory")));
+    let Some(Replaced { path, warning }) = replaced else { return };
+    report.warnings.extend(warning);
+    if options.existing == Existing::Discard {
+        match fs::remove_dir_all(&path) {
+            Ok(()) => return report.steps.push("delete the old data directory".to_owned()),
+            Err(error) => report.warnings.push(format!("the old data in {} was not deleted: {error}", path.display())),
+        }
+    }
+    report.steps.push(format!("keep the old data directory as {}", path.display()));
+    report.replaced = Some(path);
+}
+
 fn corrupt(path: &Path, defect: Defect) -> Error {
     Error::Corrupt { path: path.to_owned(), defects: vec![defect] }
 }
@@ -164,12 +199,15 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
         name: options.bootstrap.name.clone(),
         member_id: hex_id(membership.local_id),
         cluster_id: hex_id(membership.cluster_id),
+        initial_cluster_token: options.bootstrap(&verified.sha256).initial_cluster_token,
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
         bumped_revision: plan.bump_to,
+        snapshot_members: snapshot.contents().members,
         database_size: verified.database_size,
         sha256: verified.sha256,
         rewritten: outcome.map(|outcome| Rewritten::new(plan.revision, outcome)),
+        replaced: None,
         dry_run: options.dry_run,
         steps: steps(plan, membership, outcome),
         warnings,
@@ -210,5 +248,8 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
         membership.cluster_id
     ));
     steps.push(format!("check all of it, sync it, and put it in place as {}", options.data_dir.display()));
+    if options.existing != Existing::Refuse && options.dry_run {
+        steps.push("keep what that holds under a dated name beside it, or delete it, as asked".to_owned());
+    }
     steps
 }

@@ -7,10 +7,10 @@ Ids of members and clusters are text, lower-case hexadecimal, as etcd prints the
 from __future__ import annotations
 
 from dcos_etcd.exceptions import Defect
-from dcos_etcd.models.arguments import Progress, Tls
+from dcos_etcd.models.arguments import Handover, Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
-from dcos_etcd.models.restored import PlannedMember, RestoreReport, Rewritten
+from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport, Rewritten
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
 
 __all__ = [
@@ -19,8 +19,10 @@ __all__ = [
     "Diagnosis",
     "EndpointFacts",
     "Finding",
+    "Handover",
     "HashKv",
     "Health",
+    "Inspection",
     "Manifest",
     "Member",
     "MemberList",

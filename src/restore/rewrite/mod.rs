@@ -21,7 +21,7 @@ mod selection;
 mod tests;
 mod told;
 
-pub(super) use pass::{Job, Outcome, prove, rewrite};
+pub(super) use pass::{Job, Outcome, read_back, write};
 pub use selection::{Repairs, Rewrite};
 pub use told::Rewritten;
 pub(super) use told::{repairs, steps, warnings};

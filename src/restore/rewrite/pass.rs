@@ -6,18 +6,28 @@ use std::io::{Seek, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::bbolt::{Append, Bucket, BulkLayout, BulkWriter, Database, Element, Patch, Visitor, walk};
+use crate::bbolt::{Append, Bucket, BulkLayout, BulkWriter, Database, Element, Patch};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::{FileSource, ReadAt};
 use crate::schema::{KeyValue, Revision, RevisionKey, StoreMeta, buckets};
-use crate::snapshot::{Contents, Judge};
+use crate::snapshot::Contents;
 
 use super::selection::Rewrite;
 
 /// Bytes between two calls of the progress callback.
 const REPORT_EVERY: u64 = 512 << 10;
+
+/// What went into the new database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::restore) struct Written {
+    /// Its length in bytes.
+    size: u64,
+    /// What [`Contents::hash`] has to be.
+    hash: u32,
+    counts: Counts,
+}
 
 /// What the new database holds, and what it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +51,8 @@ pub(super) struct Counts {
     pub(super) leased: u64,
     /// Leases that were left out.
     pub(super) leases: u64,
+    /// Versions that were written.
+    pub(super) versions: u64,
     /// Versions for each of `--prefix`.
     pub(super) by_prefix: Vec<u64>,
 }
@@ -64,16 +76,16 @@ pub(in crate::restore) struct Job<'j, R> {
 }
 
 /// Writes the new database into `file`, which is empty.
-pub(in crate::restore) fn rewrite<R: ReadAt, W: Write + Seek>(
+pub(in crate::restore) fn write<R: ReadAt, W: Write + Seek>(
     job: &Job<'_, R>,
     file: W,
     progress: &dyn Progress,
-) -> Result<Outcome> {
+) -> Result<Written> {
     let Job { database, from, rewrite, changes, to, .. } = *job;
     let layout = BulkLayout { page_size: database.meta().page_size, ..BulkLayout::default() };
     let mut pass = Pass {
         writer: BulkWriter::new(file, layout),
-        judge: Judge::default(),
+        written_hash: 0,
         last: 0,
         rewrite,
         revision: job.revision,
@@ -87,6 +99,7 @@ pub(in crate::restore) fn rewrite<R: ReadAt, W: Write + Seek>(
         progress,
     };
     let damaged = |defect| Error::Corrupt { path: from.to_owned(), defects: vec![defect] };
+    progress.step(Stage::Write, 0, Some(pass.total))?;
     let buckets = database.buckets().map_err(damaged)?;
     let mut all: BTreeMap<&[u8], Option<&Bucket>> =
         changes.replace.keys().map(|name| (name.as_slice(), None)).collect();
@@ -99,36 +112,38 @@ pub(in crate::restore) fn rewrite<R: ReadAt, W: Write + Seek>(
         return Err(damaged(Defect::new("database-changed", message)));
     }
     progress.step(Stage::Write, pass.total, Some(pass.total))?;
-    let (contents, defects) = pass.judge.finish();
-    if !defects.is_empty() {
-        return Err(Error::Corrupt { path: from.to_owned(), defects });
-    }
     let (_, meta) = pass.writer.finish(database.meta().sequence).map_err(Error::io("writing", to))?;
     let size = meta.high_water_mark.saturating_mul(meta.page_size.into());
-    Ok(Outcome { contents, size, counts: pass.counts })
+    Ok(Written { size, hash: pass.written_hash, counts: pass.counts })
 }
 
-/// Reads the new database back: every page is in use and sound, and it holds what was to be written and nothing else.
-pub(in crate::restore) fn prove(file: File, outcome: &Outcome, progress: &dyn Progress) -> Result<Vec<Defect>> {
-    let database = match Database::open(FileSource::new(file, outcome.size)) {
+/// Reads the new database in `file`, and says what is wrong with it: every page has to be in use and sound, and it has
+/// to hold what was written and nothing else. `to` is for errors.
+pub(in crate::restore) fn read_back(
+    file: &File,
+    written: Written,
+    to: &Path,
+    progress: &dyn Progress,
+) -> Result<(Outcome, Vec<Defect>)> {
+    let Written { size, hash, counts } = written;
+    let file = file.try_clone().map_err(Error::io("reading", to))?;
+    let database = match Database::open(FileSource::new(file, size)) {
         Ok(database) => database,
-        Err(defects) => return Ok(defects),
+        Err(defects) => return Ok((Outcome { contents: Contents::default(), size, counts }, defects)),
     };
-    let mut judge = Judge::default();
-    let walked = walk(&database, &mut judge, progress)?;
-    let (contents, mut defects) = judge.finish();
+    let (contents, walked, mut defects) = Contents::read(&database, progress)?;
     if walked.pages_free != 0 {
-        defects
-            .push(Defect::new("rewrite-free-pages", format!("{} pages of a new database are free", walked.pages_free)));
+        let message = format!("{} pages of a new database are free", walked.pages_free);
+        defects.push(Defect::new("rewrite-free-pages", message));
     }
-    if contents != outcome.contents {
+    if (contents.hash, contents.revisions) != (hash, counts.versions) {
         let message = format!(
-            "the new database reads as {} versions with hash {:08x}, {} with hash {:08x} were written",
-            contents.revisions, contents.hash, outcome.contents.revisions, outcome.contents.hash
+            "the new database reads as {} versions with hash {:08x}, {} with hash {hash:08x} were written",
+            contents.revisions, contents.hash, counts.versions
         );
         defects.push(Defect::new("rewrite-differs", message));
     }
-    Ok(defects)
+    Ok((Outcome { contents, size, counts }, defects))
 }
 
 /// Why the pass ended early.
@@ -154,8 +169,8 @@ impl From<Error> for Stop {
 
 struct Pass<'p, W> {
     writer: BulkWriter<W>,
-    /// Of what is written.
-    judge: Judge,
+    /// [`Contents::hash`] of what is written.
+    written_hash: u32,
     /// Main revision of the last version that was written.
     last: i64,
     rewrite: &'p Rewrite,
@@ -182,7 +197,7 @@ impl<W: Write + Seek> Pass<'_, W> {
         changes: &Patch,
     ) -> std::result::Result<(), Stop> {
         self.writer.bucket(name, bucket.map_or(0, Bucket::sequence)).map_err(Error::io("writing", self.to))?;
-        self.judge.bucket(name);
+        self.written_hash = crc32c::crc32c_append(self.written_hash, name);
         let replaced = changes.replace.get(name);
         if let Some(bucket) = bucket {
             self.hash = crc32c::crc32c_append(self.hash, name);
@@ -204,11 +219,13 @@ impl<W: Write + Seek> Pass<'_, W> {
         for (key, value) in replaced.into_iter().flatten() {
             self.put(key, value)?;
         }
+        let is_key = name == buckets::KEY;
         let append = changes.append.as_ref().filter(|append| append.bucket == name);
-        if name == buckets::KEY && append.is_none() {
+        if is_key && append.is_none() {
             self.hold_revision(changes)?;
         }
         if let Some(Append { key, value, .. }) = append {
+            self.counts.versions += u64::from(is_key);
             self.put(key, value)?;
         }
         Ok(())
@@ -245,6 +262,7 @@ impl<W: Write + Seek> Pass<'_, W> {
             }
         }
         self.last = at.revision.main;
+        self.counts.versions += 1;
         if self.rewrite.repairs.drop_leases && kv.lease != 0 {
             self.counts.leased += 1;
             let mut changed = std::mem::take(&mut self.changed);
@@ -261,7 +279,7 @@ impl<W: Write + Seek> Pass<'_, W> {
     fn hold_revision(&mut self, changes: &Patch) -> Result<()> {
         let mut meta = StoreMeta::default();
         for (key, value) in changes.replace.get(buckets::META).into_iter().flatten() {
-            // What the judge refuses stops the pass when it comes by.
+            // What can't be read is found when the new database is.
             let _ = meta.take(key, value);
         }
         if meta.current_revision(self.last) >= self.revision {
@@ -269,12 +287,13 @@ impl<W: Write + Seek> Pass<'_, W> {
         }
         let mut key = Revision { main: self.revision, sub: 0 }.to_bytes().to_vec();
         key.push(RevisionKey::TOMBSTONE);
+        self.counts.versions += 1;
         self.put(&key, &[])
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.writer.entry(key, value).map_err(Error::io("writing", self.to))?;
-        self.judge.entry(Element { key, value, page: 0, offset: 0 });
+        self.written_hash = crc32c::crc32c_append(crc32c::crc32c_append(self.written_hash, key), value);
         Ok(())
     }
 

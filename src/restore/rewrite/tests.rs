@@ -1,20 +1,20 @@
 //! Any history, any selection: what is written is what a filter over all entries leaves.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor};
+use std::io::{Read as _, Seek};
 use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::pass::{Job, Outcome, rewrite};
+use super::pass::{Job, Outcome, read_back, write};
 use super::{Repairs, Rewrite};
 use crate::bbolt::{Database, Element, Entries, Entry, Patch, Visitor, build, walk};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{NoProgress, Progress, Stage};
 use crate::schema::{KeyValue, Revision, RevisionKey, buckets};
-use crate::snapshot::{Contents, Judge};
+use crate::snapshot::Contents;
 
 type Buckets = BTreeMap<Vec<u8>, Entries>;
 
@@ -55,12 +55,14 @@ fn database(transactions: &[Vec<Change>]) -> Buckets {
 }
 
 #[derive(Default)]
-struct Read {
+struct Seen {
     buckets: BTreeMap<Vec<u8>, Vec<Entry>>,
     name: Vec<u8>,
 }
 
-impl Visitor for Read {
+impl Visitor for Seen {
+    type Part = ();
+
     fn bucket(&mut self, name: &[u8]) {
         self.name = name.to_vec();
         self.buckets.entry(name.to_vec()).or_default();
@@ -74,12 +76,18 @@ impl Visitor for Read {
     fn defect(&mut self, defect: Defect) {
         panic!("{defect}");
     }
+
+    fn part(&self) -> Option<()> {
+        None
+    }
+
+    fn take(&mut self, (): ()) -> bool {
+        false
+    }
 }
 
 fn judged(bytes: &Vec<u8>) -> Contents {
-    let mut judge = Judge::default();
-    walk(&Database::open(bytes).unwrap(), &mut judge, &NoProgress).unwrap();
-    let (contents, defects) = judge.finish();
+    let (contents, _, defects) = Contents::read(&Database::open(bytes).unwrap(), &NoProgress).unwrap();
     assert_eq!(defects, []);
     contents
 }
@@ -99,10 +107,14 @@ fn rewritten(
     let database = Database::open(bytes).unwrap();
     let (from, to) = (Path::new("from"), Path::new("to"));
     let job = Job { database: &database, hash, from, rewrite: how, revision, changes: &changes, to };
-    let mut file = Cursor::new(Vec::new());
-    let outcome = rewrite(&job, &mut file, progress)?;
-    assert_eq!(outcome, rewrite(&job, io::empty(), progress)?, "a plan differs from what is done");
-    Ok((file.into_inner(), outcome))
+    let mut file = tempfile::tempfile().unwrap();
+    let written = write(&job, &file, progress)?;
+    let (outcome, defects) = read_back(&file, written, to, progress)?;
+    assert_eq!(defects, []);
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    Ok((bytes, outcome))
 }
 
 /// The versions that should be left, by hand.
@@ -148,7 +160,7 @@ proptest! {
         let (written, outcome) = rewritten(&bytes, before.hash, &how, revision, &NoProgress).unwrap();
 
         let after = Database::open(&written).unwrap();
-        let mut read = Read::default();
+        let mut read = Seen::default();
         let walked = walk(&after, &mut read, &NoProgress).unwrap();
         prop_assert_eq!(walked.pages_free, 0);
         prop_assert_eq!(outcome.size, written.len() as u64);

@@ -83,6 +83,8 @@ pub(in crate::restore) fn warnings(rewrite: &Rewrite, before: &Contents, outcome
     contents.auth_enabled &= !rewrite.repairs.disable_auth;
     let Some(outcome) = outcome else { return contents.warnings() };
     contents.dangling_leases = outcome.contents.dangling_leases;
+    contents.leases_uncompared = outcome.contents.leases_uncompared;
+    contents.leases = outcome.contents.leases;
     contents.misfiled = outcome.contents.misfiled;
     let mut warnings = contents.warnings();
     for (prefix, count) in rewrite.prefixes.iter().zip(&outcome.counts.by_prefix) {
