@@ -187,7 +187,7 @@ def test_a_revision_that_is_compacted_or_in_the_future_is_refused_with_the_numbe
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_compaction_that_was_under_way_is_carried_on(
-    line: str, source: Callable[[str], Source], make_cluster: Callable[..., Cluster]
+    line: str, source: Callable[[str], Source], make_cluster: Callable[..., Cluster], scratch: Path
 ) -> None:
     snapshot = source(line)
     for revision in (snapshot.compacted, snapshot.state.revision):
@@ -206,7 +206,7 @@ def test_a_compaction_that_was_under_way_is_carried_on(
         cluster.close()
 
     with pytest.raises(dcos_etcd.CompactedError) as caught:
-        dcos_etcd.restore(snapshot.db, data_dir=cluster.directory / "m", **PLAN, revision=snapshot.compacted - 1)
+        dcos_etcd.restore(snapshot.db, data_dir=scratch / "m", **PLAN, revision=snapshot.compacted - 1)
     assert caught.value.compact_revision == snapshot.compacted
 
 
