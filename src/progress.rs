@@ -14,6 +14,8 @@ pub enum Stage {
     Read,
     /// Pages of the database are checked.
     Check,
+    /// A part of the snapshot is written into a database of its own.
+    Write,
     /// Written files are put on stable storage.
     Sync,
 }
@@ -26,6 +28,7 @@ impl Stage {
             Self::Receive => "receive",
             Self::Read => "read",
             Self::Check => "check",
+            Self::Write => "write",
             Self::Sync => "sync",
         }
     }

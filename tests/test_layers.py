@@ -142,7 +142,7 @@ def test_the_parser_of_rust_sees_each_way_to_name_a_module() -> None:
 PYTHON_LAYERS = (
     {"exceptions", "_core"},
     {"models"},
-    {"_access", "_progress", "display"},
+    {"_access", "_progress", "_rewrite", "display"},
     {"listing"},
     {"api", "reader"},
     {"dcos"},

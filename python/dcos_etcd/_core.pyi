@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, final
 
 from dcos_etcd._access import Access
+from dcos_etcd._rewrite import Rewrite
 from dcos_etcd.models import Handover
 
-_Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "sync"], int, int | None], object]
+_Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
 __all__ = [
     "Cursor",
@@ -117,6 +118,7 @@ def restore(
     derive_token: bool,
     bump_revision: int | None,
     mark_compacted: bool,
+    rewrite: Rewrite,
     skip_hash_check: bool,
     dry_run: bool,
     progress: _Progress | None,

@@ -22,7 +22,7 @@
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
 //! at everything and reports every broken rule. [`Patch`] changes a database by appending pages, and [`check_patched`]
-//! looks at what it changed. [`build`] makes a small one from nothing.
+//! looks at what it changed. [`BulkWriter`] makes a database of any size in one pass, [`build`] a small one in memory.
 
 pub mod layout;
 

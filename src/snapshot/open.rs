@@ -295,7 +295,7 @@ fn extract(path: &Path, file: &File, progress: &dyn Progress) -> Result<(Extract
 ///
 /// It lies beside `path`, where there is room for an archive's content more often than in a `/tmp` that is memory;
 /// where it can't be made there, or does not fit, it lies in the directory for temporary files.
-fn spooled<T>(path: &Path, work: impl Fn(&File) -> Result<T>) -> Result<T> {
+pub(crate) fn spooled<T>(path: &Path, work: impl Fn(&File) -> Result<T>) -> Result<T> {
     let beside = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

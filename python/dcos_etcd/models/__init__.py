@@ -13,7 +13,7 @@ from dcos_etcd.models.arguments import Handover, Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
 from dcos_etcd.models.contents import Alarm, Entry, KeyFigure, Lease, Permission, PrefixStats, Role, Stats, User
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
-from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport
+from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport, Rewritten
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Progress",
     "ResponseHeader",
     "RestoreReport",
+    "Rewritten",
     "Role",
     "Skipped",
     "Stats",

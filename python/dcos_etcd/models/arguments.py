@@ -37,7 +37,7 @@ class Progress:
         total: Bytes that this stage has, if that is known.
     """
 
-    stage: Literal["receive", "read", "check", "sync"]
+    stage: Literal["receive", "read", "check", "write", "sync"]
     done: int
     total: int | None
 
