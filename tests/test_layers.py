@@ -39,6 +39,8 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     {
         "snapshot": set(),
         "history": {"snapshot"},
+        "compare": {"history"},
+        "put_back": {"history", "compare"},
         "data_dir": {"snapshot"},
         "restore": {"snapshot", "data_dir"},
         "backup": {"snapshot"},
@@ -143,7 +145,9 @@ PYTHON_LAYERS = (
     {"models"},
     {"_access", "_progress", "display"},
     {"listing"},
+    {"changes"},
     {"api", "reader"},
+    {"comparing", "putting_back"},
     {"cli"},
     {"__main__"},
 )

@@ -5,8 +5,9 @@
     >>> dcos_etcd.verify("etcd.tar.gz").status.revision  # doctest: +SKIP
     1042
 
-Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot. They return
-frozen dataclasses and raise subclasses of `EtcdError`.
+Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot, `compare` tells
+two apart, `put_back` writes its keys into a live cluster. They return frozen dataclasses and raise subclasses of
+`EtcdError`.
 
 Names are loaded when they are first touched, so that importing the package costs next to nothing.
 """
@@ -19,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcos_etcd._core import __version__
     from dcos_etcd.api import backup, diagnose, member_list, restore, status, verify
+    from dcos_etcd.comparing import compare
     from dcos_etcd.exceptions import (
         AccessDeniedError,
         ArchiveExistsError,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
         KeyNotFoundError,
         MissingHashError,
         NotASnapshotError,
+        PutBackStoppedError,
+        RequestRefusedError,
         RestoreUnprovenError,
         SnapshotClosedError,
         SnapshotError,
@@ -46,31 +50,40 @@ if TYPE_CHECKING:
     from dcos_etcd.models import (
         Alarm,
         BackupReport,
+        Comparison,
+        Conflict,
         Diagnosis,
         EndpointFacts,
         Entry,
         Finding,
         HashKv,
         Health,
+        KeyCounts,
+        KeyDifference,
         KeyFigure,
         Lease,
         Manifest,
         Member,
         MemberList,
         Permission,
+        PlannedChange,
         PlannedMember,
         PrefixStats,
         Progress,
+        PutBackCounts,
+        PutBackReport,
         ResponseHeader,
         RestoreReport,
         Role,
         Skipped,
+        StateDifference,
         Stats,
         Status,
         Tls,
         User,
         VerifyReport,
     )
+    from dcos_etcd.putting_back import PutBackPlan, plan_put_back, put_back
     from dcos_etcd.reader import Snapshot, SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 __all__ = [
@@ -81,6 +94,8 @@ __all__ = [
     "BootstrapError",
     "BrokenStreamError",
     "CompactedError",
+    "Comparison",
+    "Conflict",
     "CorruptSnapshotError",
     "DataDirNotEmptyError",
     "DatabaseChangedError",
@@ -95,6 +110,8 @@ __all__ = [
     "HashKv",
     "Health",
     "InvalidArgumentError",
+    "KeyCounts",
+    "KeyDifference",
     "KeyFigure",
     "KeyNotFoundError",
     "Lease",
@@ -104,9 +121,15 @@ __all__ = [
     "MissingHashError",
     "NotASnapshotError",
     "Permission",
+    "PlannedChange",
     "PlannedMember",
     "PrefixStats",
     "Progress",
+    "PutBackCounts",
+    "PutBackPlan",
+    "PutBackReport",
+    "PutBackStoppedError",
+    "RequestRefusedError",
     "ResponseHeader",
     "RestoreReport",
     "RestoreUnprovenError",
@@ -118,6 +141,7 @@ __all__ = [
     "SnapshotView",
     "SnapshotWarning",
     "StalledError",
+    "StateDifference",
     "Stats",
     "Status",
     "StorageVersionError",
@@ -126,9 +150,12 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "backup",
+    "compare",
     "diagnose",
     "member_list",
     "open",
+    "plan_put_back",
+    "put_back",
     "restore",
     "status",
     "verify",
@@ -136,6 +163,7 @@ __all__ = [
 
 _VERBS = frozenset({"backup", "diagnose", "member_list", "restore", "status", "verify"})
 _READING = frozenset({"Snapshot", "SnapshotView", "open"})
+_PUTTING_BACK = frozenset({"PutBackPlan", "plan_put_back", "put_back"})
 
 
 def __getattr__(name: str) -> object:
@@ -149,6 +177,10 @@ def __getattr__(name: str) -> object:
         home = "api"
     elif name in _READING:
         home = "reader"
+    elif name == "compare":
+        home = "comparing"
+    elif name in _PUTTING_BACK:
+        home = "putting_back"
     elif name == "Defect" or name.endswith(("Error", "Warning")):
         home = "exceptions"
     else:

@@ -22,6 +22,8 @@ catches in such a place::
     ├── AccessDeniedError           (PermissionError)
     ├── BrokenStreamError           (ConnectionError)
     ├── StalledError                (TimeoutError)
+    ├── RequestRefusedError         (RuntimeError)
+    ├── PutBackStoppedError         (RuntimeError)
     └── RestoreUnprovenError        (RuntimeError)
 
 A plain failure of the file system stays the plain `OSError` that it is, with its `errno`, `strerror` and `filename`:
@@ -60,6 +62,8 @@ __all__ = [
     "KeyNotFoundError",
     "MissingHashError",
     "NotASnapshotError",
+    "PutBackStoppedError",
+    "RequestRefusedError",
     "RestoreUnprovenError",
     "SnapshotClosedError",
     "SnapshotError",
@@ -327,6 +331,38 @@ class AccessDeniedError(EtcdError, PermissionError):
     def __init__(self, message: str, *, endpoint: str) -> None:
         super().__init__(message)
         self.endpoint = endpoint
+
+
+class RequestRefusedError(EtcdError, RuntimeError):
+    """etcd answered a request with an error of its own, such as a full database or a lost leader.
+
+    Attributes:
+        endpoint: Who answered.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("endpoint",)
+
+    def __init__(self, message: str, *, endpoint: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+
+
+class PutBackStoppedError(EtcdError, RuntimeError):
+    """Putting keys back could not go on to its end; what was written stays, and another run goes on from there.
+
+    The reason is its `__cause__`.
+
+    Attributes:
+        done: Changes that are made.
+        planned: Changes that were to be made.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("done", "planned")
+
+    def __init__(self, message: str, *, done: int, planned: int) -> None:
+        super().__init__(message)
+        self.done = done
+        self.planned = planned
 
 
 class BrokenStreamError(EtcdError, ConnectionError):

@@ -9,10 +9,12 @@
 mod access;
 mod arrow;
 mod backup;
+mod compare;
 mod diagnose;
 mod error;
 mod member_list;
 mod progress;
+mod put_back;
 mod reader;
 mod report;
 mod restore;
@@ -28,9 +30,13 @@ mod _core {
     #[pymodule_export]
     use super::backup::backup;
     #[pymodule_export]
+    use super::compare::PyComparison;
+    #[pymodule_export]
     use super::diagnose::diagnose;
     #[pymodule_export]
     use super::member_list::member_list;
+    #[pymodule_export]
+    use super::put_back::PyPutBackPlan;
     #[pymodule_export]
     use super::reader::{PyCursor, PyReader};
     #[pymodule_export]
