@@ -45,6 +45,30 @@ pub enum Error {
         message: String,
     },
 
+    /// A member, or another restore, works in the directory right now.
+    #[error("{message}")]
+    InUse {
+        /// The data or WAL directory.
+        path: PathBuf,
+        /// By what it is known, and what to do.
+        message: String,
+    },
+
+    /// The file system has no room for what is to be written.
+    #[error(
+        "no space for the restored member below {}: it needs {needed} bytes and {free} are free; make room, or restore \
+         elsewhere",
+        path.display()
+    )]
+    NoSpace {
+        /// The destination.
+        path: PathBuf,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+
     /// A value that the caller gave makes no sense, alone or beside another one.
     #[error("{message}")]
     InvalidArgument {

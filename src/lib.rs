@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`], [`version`] |
+//! | ground | [`clock`], [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`], [`version`] |
 //! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
 //! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
 //! | use cases | [`snapshot`], [`history`], [`compare`], `put_back`, [`data_dir`], [`restore`], `backup`, [`diagnose`] |
@@ -15,6 +15,7 @@
 //!
 //! The formats promise, for any bytes whatever: no panic, no memory out of proportion, bounded depth.
 
+pub mod clock;
 pub mod defect;
 pub mod durable;
 pub mod error;

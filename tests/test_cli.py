@@ -353,6 +353,8 @@ def test_restore_without_flags_has_etcdutls_defaults(restore: Verb) -> None:
         "initial_advertise_peer_urls": "http://localhost:2380",
         "initial_cluster_token": "etcd-cluster",
         "wal_dir": None,
+        "existing": "refuse",
+        "owner": None,
         "bump_revision": None,
         "mark_compacted": False,
         "skip_hash_check": False,
@@ -369,7 +371,8 @@ def test_restore_puts_a_named_member_beside_others(restore: Verb) -> None:
 def test_restore_passes_every_flag(restore: Verb) -> None:
     command = (
         "restore x --data-dir d --wal-dir w --name m --initial-cluster m=http://a:1 --initial-cluster-token t "
-        "--initial-advertise-peer-urls http://a:1 --bump-revision 7 --mark-compacted --skip-hash-check=true --dry-run"
+        "--initial-advertise-peer-urls http://a:1 --bump-revision 7 --mark-compacted --skip-hash-check=true --dry-run "
+        "--replace --owner 7:8"
     )
 
     assert cli.main(command.split()) == 0
@@ -380,6 +383,8 @@ def test_restore_passes_every_flag(restore: Verb) -> None:
         "initial_advertise_peer_urls": "http://a:1",
         "initial_cluster_token": "t",
         "wal_dir": "w",
+        "existing": "keep",
+        "owner": (7, 8),
         "bump_revision": 7,
         "mark_compacted": True,
         "skip_hash_check": True,

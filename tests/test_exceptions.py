@@ -16,7 +16,9 @@ from dcos_etcd.exceptions import (
     CompactedError,
     CorruptSnapshotError,
     DatabaseChangedError,
+    DataDirInUseError,
     DataDirNotEmptyError,
+    DcosError,
     Defect,
     EndpointUnavailableError,
     EtcdError,
@@ -24,6 +26,7 @@ from dcos_etcd.exceptions import (
     InvalidArgumentError,
     KeyNotFoundError,
     MissingHashError,
+    NoSpaceError,
     NotASnapshotError,
     PutBackStoppedError,
     RequestRefusedError,
@@ -40,6 +43,8 @@ ONE_OF_EACH: list[tuple[EtcdError, type[Exception]]] = [
     (EtcdError("it failed"), Exception),
     (ArchiveExistsError("x exists", path="x"), FileExistsError),
     (DataDirNotEmptyError("x not empty", path="x"), FileExistsError),
+    (DataDirInUseError("x is locked", path="x"), OSError),
+    (NoSpaceError("x has no room", path="x", needed=7, free=3), OSError),
     (SnapshotError("x is bad", path="x"), ValueError),
     (NotASnapshotError("x is a poem", path="x", reason="a poem"), ValueError),
     (MissingHashError("x has no hash", path="x"), ValueError),
@@ -59,6 +64,7 @@ ONE_OF_EACH: list[tuple[EtcdError, type[Exception]]] = [
     (BrokenStreamError("a: broken", endpoint="a", received=7, reason="end of file"), ConnectionError),
     (StalledError("a: silent", endpoint="a", after=1.5, received=7, expected=None), TimeoutError),
     (RestoreUnprovenError("x is bad", path="x", defects=DEFECTS), RuntimeError),
+    (DcosError("10.0.0.1 is no master"), RuntimeError),
 ]
 
 each = pytest.mark.parametrize(("error", "builtin"), ONE_OF_EACH, ids=lambda value: getattr(value, "__name__", None))

@@ -198,12 +198,31 @@ class TestDiskFull:
         assert str(small_disk) in str(caught.value.filename)
         assert [] == list(small_disk.iterdir())
 
-    def test_during_a_restore(self, archive: Path, small_disk: Path) -> None:
-        with pytest.raises(OSError, match="No space left") as caught:
+    def test_before_a_restore(self, archive: Path, small_disk: Path) -> None:
+        with pytest.raises(dcos_etcd.NoSpaceError, match="are free; make room") as caught:
             dcos_etcd.restore(archive, data_dir=small_disk / "m.etcd", **PLAN)
 
         assert caught.value.errno == 28
+        assert caught.value.needed > dcos_etcd.verify(archive).database_size
         assert [] == list(small_disk.iterdir())
+
+    def test_during_a_restore(self, archive: Path, small_disk: Path) -> None:
+        """Somebody else takes the room that there was."""
+        subprocess.run(["mount", "-o", "remount,size=250m", str(small_disk)], check=True)
+        filled = False
+
+        def fill(_progress: dcos_etcd.Progress) -> None:
+            nonlocal filled
+            if not filled:
+                filled = True
+                subprocess.run(["fallocate", "-l", "200m", str(small_disk / "filler")], check=True)
+
+        with pytest.raises(OSError, match="No space left") as caught:
+            dcos_etcd.restore(archive, data_dir=small_disk / "m.etcd", progress=fill, **PLAN)
+
+        assert caught.value.errno == 28
+        assert str(small_disk) in str(caught.value.filename)
+        assert [small_disk / "filler"] == list(small_disk.iterdir())
 
     def test_verification_spools_elsewhere_then(self, archive: Path, small_disk: Path) -> None:
         """An archive on a full disk can still be judged."""

@@ -17,9 +17,10 @@ SOURCES = ROOT / "src"
 
 RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     {
+        "clock": set(),
         "error": {"defect"},
         "defect": set(),
-        "durable": {"error"},
+        "durable": {"clock", "error"},
         "proto": {"error", "defect"},
         "facts": {"hex"},
         "hex": set(),
@@ -148,6 +149,7 @@ PYTHON_LAYERS = (
     {"changes"},
     {"api", "reader"},
     {"comparing", "putting_back"},
+    {"dcos"},
     {"cli"},
     {"__main__"},
 )

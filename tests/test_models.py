@@ -39,7 +39,8 @@ each_report = pytest.mark.parametrize(("model", "data"), REPORTS, ids=lambda val
 
 
 def all_models() -> list[Any]:
-    return [getattr(models, name) for name in models.__all__]
+    """Every one but the protocol: that is what a caller brings."""
+    return [getattr(models, name) for name in models.__all__ if name != "Handover"]
 
 
 @pytest.mark.parametrize("model", all_models())

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         CompactedError,
         CorruptSnapshotError,
         DatabaseChangedError,
+        DataDirInUseError,
         DataDirNotEmptyError,
+        DcosError,
         Defect,
         EndpointUnavailableError,
         EtcdError,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         InvalidArgumentError,
         KeyNotFoundError,
         MissingHashError,
+        NoSpaceError,
         NotASnapshotError,
         PutBackStoppedError,
         RequestRefusedError,
@@ -56,8 +59,10 @@ if TYPE_CHECKING:
         EndpointFacts,
         Entry,
         Finding,
+        Handover,
         HashKv,
         Health,
+        Inspection,
         KeyCounts,
         KeyDifference,
         KeyFigure,
@@ -97,8 +102,10 @@ __all__ = [
     "Comparison",
     "Conflict",
     "CorruptSnapshotError",
+    "DataDirInUseError",
     "DataDirNotEmptyError",
     "DatabaseChangedError",
+    "DcosError",
     "Defect",
     "Diagnosis",
     "EndpointFacts",
@@ -107,8 +114,10 @@ __all__ = [
     "EtcdError",
     "Finding",
     "FutureRevisionError",
+    "Handover",
     "HashKv",
     "Health",
+    "Inspection",
     "InvalidArgumentError",
     "KeyCounts",
     "KeyDifference",
@@ -119,6 +128,7 @@ __all__ = [
     "Member",
     "MemberList",
     "MissingHashError",
+    "NoSpaceError",
     "NotASnapshotError",
     "Permission",
     "PlannedChange",
@@ -161,9 +171,14 @@ __all__ = [
     "verify",
 ]
 
-_VERBS = frozenset({"backup", "diagnose", "member_list", "restore", "status", "verify"})
-_READING = frozenset({"Snapshot", "SnapshotView", "open"})
-_PUTTING_BACK = frozenset({"PutBackPlan", "plan_put_back", "put_back"})
+# Where a name lives that is neither an exception nor a model.
+_HOMES = {
+    "__version__": "_core",
+    **dict.fromkeys(("backup", "diagnose", "member_list", "restore", "status", "verify"), "api"),
+    **dict.fromkeys(("Snapshot", "SnapshotView", "open"), "reader"),
+    "compare": "comparing",
+    **dict.fromkeys(("PutBackPlan", "plan_put_back", "put_back"), "putting_back"),
+}
 
 
 def __getattr__(name: str) -> object:
@@ -171,20 +186,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - loaded already, looked up only here
 
-    if name == "__version__":
-        home = "_core"
-    elif name in _VERBS:
-        home = "api"
-    elif name in _READING:
-        home = "reader"
-    elif name == "compare":
-        home = "comparing"
-    elif name in _PUTTING_BACK:
-        home = "putting_back"
-    elif name == "Defect" or name.endswith(("Error", "Warning")):
-        home = "exceptions"
-    else:
-        home = "models"
+    is_exception = name == "Defect" or name.endswith(("Error", "Warning"))
+    home = _HOMES.get(name, "exceptions" if is_exception else "models")
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, final
 
 from dcos_etcd._access import Access
+from dcos_etcd.models import Handover
 
 _Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
@@ -16,6 +17,8 @@ __all__ = [
     "__version__",
     "backup",
     "diagnose",
+    "in_use",
+    "inspect",
     "member_list",
     "restore",
     "status",
@@ -134,16 +137,23 @@ def backup(
     progress: _Progress | None,
 ) -> dict[str, Any]: ...
 def diagnose(*, access: Access, expect: list[str]) -> dict[str, Any]: ...
+def in_use(data_dir: str, *, wal_dir: str | None) -> str | None: ...
+def inspect(data_dir: str, *, wal_dir: str | None, pages: bool, progress: _Progress | None) -> dict[str, Any]: ...
 def member_list(*, access: Access) -> dict[str, Any]: ...
 def restore(
     path: str,
     *,
     data_dir: str,
     wal_dir: str | None,
+    existing: str,
+    carry_over: list[str],
+    owner: tuple[int, int] | None,
+    handover: Handover | None,
     name: str,
     initial_cluster: str,
     initial_advertise_peer_urls: str,
     initial_cluster_token: str,
+    derive_token: bool,
     bump_revision: int | None,
     mark_compacted: bool,
     skip_hash_check: bool,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from dcos_etcd.models import Progress, Tls
+    from dcos_etcd.models import Handover, Progress, Tls
 
     StrPath = str | os.PathLike[str]
     ProgressArgument = bool | Callable[[Progress], object] | None
@@ -135,7 +135,12 @@ def restore(
     initial_cluster: InitialCluster = "default=http://localhost:2380",
     initial_advertise_peer_urls: str | Iterable[str] | None = None,
     initial_cluster_token: str = "etcd-cluster",  # noqa: S107 - it tells clusters apart, and is no secret
+    derive_token: bool = False,
     wal_dir: StrPath | None = None,
+    existing: Literal["refuse", "keep", "discard"] = "refuse",
+    carry_over: Iterable[str] = (),
+    owner: tuple[int, int] | None = None,
+    handover: Handover | None = None,
     bump_revision: int | None = None,
     mark_compacted: bool = False,
     skip_hash_check: bool = False,
@@ -149,12 +154,20 @@ def restore(
 
     Args:
         path: Any snapshot that `verify` takes.
-        data_dir: The destination; must be empty or not exist.
+        data_dir: The destination; must be empty or not exist, but for `existing`.
         name: Name of this member.
         initial_cluster: Peer URLs of every member by name, or the text that etcd's flag takes.
         initial_advertise_peer_urls: Peer URLs of this member; `None` takes those that `initial_cluster` gives it.
         initial_cluster_token: Sets the new cluster apart: the same URLs and token give the same ids.
-        wal_dir: Where the write-ahead log goes; `None` for `member/wal` in the data directory.
+        derive_token: Lengthen the token by the SHA-256 of the snapshot's database: all members that are restored from
+            it have the same new identity, and one that is forgotten has another.
+        wal_dir: Where the write-ahead log goes; `None` for `member/wal` in the data directory. One apart from that
+            must be empty or not exist.
+        existing: What becomes of a data directory that holds something: `keep` puts the new one into its place in one
+            step, and keeps the old one beside it as `NAME.old-20261123T015900Z`; `discard` deletes it then.
+        carry_over: Names beside `member` that are copied from the old data directory, where they are there.
+        owner: User and group id to which everything is given.
+        handover: What is to be done right before and right after the directory takes its place.
         bump_revision: Raise the revision by so much, so that clients' caches of newer revisions get noticed.
         mark_compacted: Mark all revisions of the snapshot as compacted; goes with `bump_revision`.
         skip_hash_check: Accept a snapshot without its SHA-256.
@@ -163,6 +176,8 @@ def restore(
 
     Raises:
         DataDirNotEmptyError: The destination holds something.
+        DataDirInUseError: An etcd uses the data directory that was to be replaced.
+        NoSpaceError: There is no room.
         BootstrapError: The plan of the new cluster contradicts itself.
         CorruptSnapshotError: The snapshot is damaged; `defects` holds everything that was found.
         NotASnapshotError: The file holds no snapshot.
@@ -181,10 +196,15 @@ def restore(
             os.fspath(path),
             data_dir=os.fspath(data_dir),
             wal_dir=None if wal_dir is None else os.fspath(wal_dir),
+            existing=existing,
+            carry_over=listing(carry_over),
+            owner=owner,
+            handover=handover,
             name=name,
             initial_cluster=cluster,
             initial_advertise_peer_urls=advertised,
             initial_cluster_token=initial_cluster_token,
+            derive_token=derive_token,
             bump_revision=_unsigned("bump_revision", bump_revision),
             mark_compacted=mark_compacted,
             skip_hash_check=skip_hash_check,

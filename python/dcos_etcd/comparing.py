@@ -34,7 +34,7 @@ from dcos_etcd.models import (
 from dcos_etcd.reader import Snapshot, SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
     from typing import TypeAlias
 
@@ -144,9 +144,7 @@ class Differences:
         self._rewritten = not ignore_rewritten
         with ExitStack() as opening:
             callback = opening.enter_context(reporting(progress))
-            sides = [
-                _Side(side, revision, cluster, opening) for side, revision in zip((a, b), revisions, strict=True)
-            ]
+            sides = [_Side(side, revision, cluster, opening) for side, revision in zip((a, b), revisions, strict=True)]
             start = prefix.encode() if isinstance(prefix, str) else prefix
             alone = only_keys or bool(start) or not all(side.is_newest for side in sides)
             self._core = _core.Comparison(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Diagnosis,
         EndpointFacts,
         Health,
+        Inspection,
         Member,
         RestoreReport,
         Status,
@@ -170,6 +171,7 @@ def restore_text(report: RestoreReport) -> str:
             ("snapshot", report.path),
             ("data dir", report.data_dir),
             ("wal dir", report.wal_dir),
+            *([("old data", report.replaced)] if report.replaced else []),
             ("member", f"{report.name} ({report.member_id})"),
             ("cluster", report.cluster_id),
             *(("with", f"{one.name} ({one.id}) {','.join(one.peer_urls)}") for one in report.members),
@@ -184,14 +186,15 @@ def restore_text(report: RestoreReport) -> str:
     return "\n".join([result, "", "plan, nothing was written:", *steps])
 
 
-def diagnosis_json(diagnosis: Diagnosis) -> str:
-    """Write header and members as `etcdctl member list -w json` does, then endpoints and findings."""
+def diagnosis_json(diagnosis: Diagnosis, **more: Any) -> str:  # noqa: ANN401 - any model or JSON value
+    """Write header and members as `etcdctl member list -w json` does, then endpoints, findings and what is more."""
     document = {
         "header": diagnosis.header._to_etcd() if diagnosis.header else None,
         "members": [member._to_etcd() for member in diagnosis.members],
         "endpoints": [_endpoint_document(facts) for facts in diagnosis.endpoints],
         "findings": [plain(finding) for finding in diagnosis.findings],
         "healthy": diagnosis.healthy,
+        **{name: plain(value) for name, value in more.items()},
     }
     return to_json(document)
 
@@ -207,13 +210,36 @@ def _endpoint_document(facts: EndpointFacts) -> dict[str, Any]:
     return document
 
 
-def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """Show members, endpoints and findings under each other."""
+def inspection_text(found: Inspection) -> str:
+    """Tell what a data directory says of its member."""
+    unknown = "-"
+    members = found.log_members or found.members
+    return fields(
+        [
+            ("data dir", found.data_dir if found.exists else f"{found.data_dir} (not there)"),
+            ("in use by", found.in_use or "nobody"),
+            ("member", f"{found.name or unknown} ({found.member_id or unknown})"),
+            ("cluster", found.cluster_id or unknown),
+            *(("with", f"{one.name or unknown} ({one.id}) {','.join(one.peer_urls)}") for one in members),
+            ("raft term", unknown if found.term is None else found.term),
+            ("raft commit", unknown if found.commit is None else found.commit),
+            ("applied", unknown if found.applied_index is None else found.applied_index),
+            ("revision", unknown if found.revision is None else found.revision),
+            ("keys", unknown if found.total_key is None else found.total_key),
+            ("database size", unknown if found.database_size is None else f"{found.database_size} bytes"),
+            *(("defect", f"{defect.code}: {defect}") for defect in found.defects),
+        ]
+    )
+
+
+def diagnosis_text(diagnosis: Diagnosis, *more: str) -> str:
+    """Show members, endpoints, what is more, and findings under each other."""
     parts = []
     if diagnosis.members:
         parts.append(_member_table(diagnosis.members))
     if diagnosis.endpoints:
         parts.append(_endpoint_table(diagnosis.endpoints))
+    parts.extend(more)
     for finding in diagnosis.findings:
         place = f" [{finding.endpoint}]" if finding.endpoint else ""
         parts.append(

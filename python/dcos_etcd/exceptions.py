@@ -6,6 +6,8 @@ catches in such a place::
     EtcdError
     ├── ArchiveExistsError          (FileExistsError)
     ├── DataDirNotEmptyError        (FileExistsError)
+    ├── DataDirInUseError           (OSError)
+    ├── NoSpaceError                (OSError)
     ├── SnapshotError               (ValueError)
     │   ├── NotASnapshotError
     │   ├── MissingHashError
@@ -24,7 +26,8 @@ catches in such a place::
     ├── StalledError                (TimeoutError)
     ├── RequestRefusedError         (RuntimeError)
     ├── PutBackStoppedError         (RuntimeError)
-    └── RestoreUnprovenError        (RuntimeError)
+    ├── RestoreUnprovenError        (RuntimeError)
+    └── DcosError                   (RuntimeError)
 
 A plain failure of the file system stays the plain `OSError` that it is, with its `errno`, `strerror` and `filename`:
 `FileNotFoundError` for an archive that is not there, `PermissionError`, `OSError` with `ENOSPC`.
@@ -52,8 +55,10 @@ __all__ = [
     "BrokenStreamError",
     "CompactedError",
     "CorruptSnapshotError",
+    "DataDirInUseError",
     "DataDirNotEmptyError",
     "DatabaseChangedError",
+    "DcosError",
     "Defect",
     "EndpointUnavailableError",
     "EtcdError",
@@ -61,6 +66,7 @@ __all__ = [
     "InvalidArgumentError",
     "KeyNotFoundError",
     "MissingHashError",
+    "NoSpaceError",
     "NotASnapshotError",
     "PutBackStoppedError",
     "RequestRefusedError",
@@ -150,6 +156,40 @@ class DataDirNotEmptyError(EtcdError, FileExistsError):
         FileExistsError.__init__(self, errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         self.message = message
         self.path = path
+
+
+class DataDirInUseError(EtcdError, OSError):
+    """An etcd, or another restore, works in the data directory that was to be replaced; nothing was changed.
+
+    Attributes:
+        path: The locked file or the directory; also `filename`, and `errno` is `EBUSY`.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path",)
+
+    def __init__(self, message: str, *, path: str) -> None:
+        OSError.__init__(self, errno.EBUSY, os.strerror(errno.EBUSY), path)
+        self.message = message
+        self.path = path
+
+
+class NoSpaceError(EtcdError, OSError):
+    """The file system has no room for the restored member; nothing was written.
+
+    Attributes:
+        path: The destination; also `filename`, and `errno` is `ENOSPC`.
+        needed: Bytes that are needed.
+        free: Bytes that are free.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path", "needed", "free")
+
+    def __init__(self, message: str, *, path: str, needed: int, free: int) -> None:
+        OSError.__init__(self, errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        self.message = message
+        self.path = path
+        self.needed = needed
+        self.free = free
 
 
 class SnapshotError(EtcdError, ValueError):
@@ -417,3 +457,7 @@ class RestoreUnprovenError(EtcdError, RuntimeError):
         super().__init__(message)
         self.path = path
         self.defects = tuple(defects)
+
+
+class DcosError(EtcdError, RuntimeError):
+    """This machine is no DC/OS master, or what it says of itself and of the other masters contradicts itself."""

@@ -148,6 +148,19 @@ fn role(name: &[u8]) -> Role {
     }
 }
 
+/// The size that the header of the snapshot's entry announces, if that header is among the first bytes of the tar.
+pub(super) fn announced_len(mut first: &[u8]) -> Option<u64> {
+    loop {
+        let (block, rest) = first.split_first_chunk()?;
+        let header = tar_header::parse(block).ok()?;
+        if matches!(role(&header.name), Role::Snapshot) {
+            return Some(header.size);
+        }
+        let skipped = header.size.checked_next_multiple_of(TAR_BLOCK_U64)?;
+        first = rest.get(usize::try_from(skipped).ok()?..)?;
+    }
+}
+
 /// A tar without our entries is somebody else's file; one with them and more is a damaged or a forged one of ours.
 fn stranger(stream: &Stream<'_>, found: &Found, header: &Header, offset: u64) -> Error {
     let name = shown(&header.name);

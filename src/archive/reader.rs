@@ -37,14 +37,31 @@ pub struct Extracted {
 /// # Errors
 /// [`Error::NotASnapshot`], [`Error::Corrupt`] when damage shows in the first bytes already, [`Error::Io`].
 pub fn kind(path: &Path) -> Result<Kind> {
-    let (file, _) = open(path)?;
+    look(path).map(|(kind, ..)| kind)
+}
+
+/// Bytes of the snapshot in the file at `path`, its hash included, as far as the beginning tells: the size that the tar
+/// announces, or the length of a bare database. Where nothing is announced it is the length of the file, which then is
+/// compressed: a lower bound.
+///
+/// # Errors
+/// As [`kind`].
+pub fn announced_len(path: &Path) -> Result<u64> {
+    let (kind, first, file_len) = look(path)?;
+    let announced = if kind.is_tar() { entries::announced_len(&first) } else { None };
+    Ok(announced.unwrap_or(file_len))
+}
+
+/// What the file is, its first bytes inside the wrapping, and its length.
+fn look(path: &Path) -> Result<(Kind, Vec<u8>, u64)> {
+    let (file, file_len) = open(path)?;
     let mut decoder = Decoder::new(file).map_err(Error::io("reading", path))?;
     let mut first = vec![0; CHUNK];
     let mut filled = 0;
     let outcome = decoder.fill(&mut first, &mut filled);
     first.truncate(filled);
     match (Kind::of(decoder.wrapping(), &first), outcome) {
-        (Ok(kind), _) => Ok(kind),
+        (Ok(kind), _) => Ok((kind, first, file_len)),
         (Err(_), Err(failure)) => Err(stream::error(failure, path)),
         (Err(reason), Ok(())) => Err(Error::NotASnapshot { path: path.to_owned(), reason }),
     }

@@ -6,7 +6,6 @@
 //! is no archive: the hidden temporary goes with the thread, at the latest when that notices that nobody waits any more.
 
 mod choose;
-mod clock;
 mod report;
 mod run;
 mod watch;

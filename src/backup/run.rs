@@ -7,12 +7,12 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::choose::{Candidate, Candidates};
-use super::clock::{rfc3339, unix_seconds};
 use super::report::{BackupOptions, BackupReport, Skipped};
 use super::watch::{Counter, is_stop, watched};
 use super::writer::{Desk, Ending, Job, Piece, compression};
 use crate::archive::{FORMAT_VERSION, Manifest, ManifestMember};
 use crate::client::{Chunk, Connector, Failure, FailureKind, SnapshotStream, Unopened, nobody};
+use crate::clock::{rfc3339, unix_seconds};
 use crate::durable::NewFile;
 use crate::error::{Error, Result};
 use crate::facts::{Member, MemberStatus};

@@ -10,10 +10,11 @@
 //! For any bytes whatever, well-formed or hostile:
 //!
 //! - no panic, and no recursion deeper than [`layout::MAX_DEPTH`] pages;
-//! - [`walk`](walk()) and [`Database::for_each`] read every page at most once and hand out every byte at most once, so
-//!   their work is bounded by the length of the file;
+//! - [`Database::for_each`] reads every page at most once, [`walk`](walk()) twice (a sound one once), and both hand out
+//!   every byte at most once, so that their work is bounded by the length of the file;
 //! - memory for a page and the branches above it, each up to [`layout::MAX_SPAN`] and only if the file has pages that
-//!   large, and for two bits a page of the file; the usual figure is a few hundred KiB and one bit a page.
+//!   large, and for three bits a page of the file; the usual figure is a few hundred KiB for each thread and two bits a
+//!   page.
 //!
 //! Reads are positioned ([`crate::read_at`]); a file that shrinks underneath is an error, not a signal.
 //!
@@ -26,6 +27,7 @@
 pub mod layout;
 
 mod builder;
+mod bulk;
 mod encode;
 mod fault;
 mod meta;
@@ -35,6 +37,7 @@ mod page_set;
 mod pages;
 mod patch;
 mod reader;
+mod subtrees;
 mod tree;
 mod walk;
 
@@ -42,7 +45,8 @@ mod walk;
 mod tests;
 
 pub use builder::{Builder, Entries, build};
+pub use bulk::{BulkLayout, BulkWriter};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
 pub use reader::{Bucket, Database, Element, Entry};
-pub use walk::{Visitor, Walked, walk};
+pub use walk::{Part, Visitor, Walked, walk};

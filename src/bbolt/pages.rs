@@ -70,6 +70,11 @@ impl<'d, R: ReadAt> Pages<'d, R> {
         Page::new(number, offset, bytes).ok_or_else(|| short().into())
     }
 
+    /// Whether the first page of `number` was read along.
+    pub(super) fn holds(&self, number: u64) -> bool {
+        self.held(self.offset(number), self.page_size).is_some()
+    }
+
     /// The first of them that is not read yet begins a new window of at least `need` and at most `ahead` pages.
     fn read(&mut self, number: u64, need: u64, ahead: u64) -> Result<&[u8], Fault> {
         let (offset, length) = (self.offset(number), need.saturating_mul(self.page_size));

@@ -1,4 +1,5 @@
-//! A member's data directory as a restore leaves it: is it whole, and does every part of it tell the same story?
+//! A member's data directory on disk: is an etcd using it ([`in_use`]), what does it say of its member
+//! ([`inspect`]), and is it as a restore leaves it?
 //!
 //! etcd finds only some contradictions when it starts, some of them later, and some never: with a
 //! `consistent_index` that is too high it drops writes without a word. So a restored directory is proven before it
@@ -18,10 +19,14 @@
 //! | portable layout: nothing in the database or the log ties it to one etcd release | `meta-conf-state`, `meta-storage-version`, `cluster-bucket`, `wal-bytes`, `snap-bytes` |
 
 mod database;
+mod in_use;
+mod inspect;
 mod log;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use in_use::{InUse, in_use};
+pub use inspect::{InspectedMember, Inspection, inspect};
 pub use verify::{Layout, verify_member};

@@ -141,6 +141,8 @@ pub(super) struct PagesOnly {
 }
 
 impl Visitor for PagesOnly {
+    type Part = ();
+
     fn bucket(&mut self, _name: &[u8]) {}
 
     fn entry(&mut self, _element: Element<'_>) {}
@@ -151,5 +153,13 @@ impl Visitor for PagesOnly {
         if self.defects.len() < MAX_DEFECTS {
             self.defects.push(defect);
         }
+    }
+
+    fn part(&self) -> Option<()> {
+        Some(())
+    }
+
+    fn take(&mut self, _part: ()) -> bool {
+        true
     }
 }

@@ -1,7 +1,8 @@
 //! Files and directories that appear under their name whole and synced, or not at all.
 //!
 //! Both builders work the same way: everything is written under a hidden temporary name on the same file system,
-//! synced, and given its real name by one rename that cannot overwrite anything. A process killed at any instant
+//! synced, and given its real name by one rename that cannot overwrite anything. A directory may also take the place
+//! of another one, which keeps what it held under a dated name ([`StagedDir::replacing`]). A process killed at any instant
 //! leaves the old state or the new state, and at most a hidden temporary that stands in nobody's way.
 //!
 //! A temporary is told from litter by a lock: its maker holds `flock` on it while alive, and the kernel lets go of
@@ -10,12 +11,14 @@
 //!
 //! Paths are made absolute on entry, so that a change of the working directory in between does no harm.
 
+mod exchange;
 mod litter;
 mod new_file;
 mod staged_dir;
 mod sync;
 mod unnamed;
 
+pub use exchange::Replaced;
 pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;

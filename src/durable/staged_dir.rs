@@ -1,14 +1,15 @@
 //! A directory that appears whole.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{self, Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::exchange::{self, Old, Replaced, Swapped};
 use super::litter;
 use super::sync::{is, sync_dir, sync_tree};
 use crate::error::{Error, Result};
@@ -21,8 +22,9 @@ const INSIDE_PREFIX: &str = ".restore-";
 /// Where the destination is absent, it is built beside it as `.NAME.restore-<random>` and renamed as a whole.
 /// Where the destination is an empty directory, which may be a mount point and keeps its owner and mode, it is
 /// built inside it, and its top-level entries are renamed out in the order of their names: whole at every instant if
-/// there is one, and otherwise whole when the last one is there. Dropped without [`StagedDir::commit`], it is
-/// removed, together with the missing parents that were made for it.
+/// there is one, and otherwise whole when the last one is there. Where [`StagedDir::replacing`] met a directory that
+/// holds something, it is built beside it and changes places with it ([`exchange`](super::exchange)). Dropped without
+/// [`StagedDir::commit`], it is removed, together with the missing parents that were made for it.
 #[derive(Debug)]
 pub struct StagedDir {
     /// Locked while this value lives, so that no other run takes the staging directory for litter.
@@ -35,13 +37,26 @@ pub struct StagedDir {
     place: Place,
     /// Parents of the destination that were missing, outermost first.
     made: Vec<PathBuf>,
+    /// What was found of runs that were killed, as clauses.
+    found: Vec<String>,
     done: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Place {
     Beside,
     Inside,
+    /// Beside the directory whose place it takes.
+    Instead {
+        _old: Old,
+    },
+}
+
+/// How to go back while nobody relies on the new directory yet.
+enum Undo {
+    Rename,
+    Move(Vec<OsString>),
+    Swap(Swapped),
 }
 
 impl StagedDir {
@@ -55,6 +70,10 @@ impl StagedDir {
     /// directory; [`Error::InvalidArgument`] for a path without a name; [`Error::Io`] otherwise.
     pub fn create(destination: &Path, label: &'static str) -> Result<Self> {
         let refused = || refusal(destination, label);
+        let mut found = Vec::new();
+        if fs::symlink_metadata(destination).is_err() {
+            found = exchange::recover(&absolute(destination)?)?;
+        }
         match fs::metadata(destination) {
             Ok(metadata) if metadata.is_dir() => {
                 let real = fs::canonicalize(destination).map_err(|_| refused())?;
@@ -66,14 +85,81 @@ impl StagedDir {
                 let made = Vec::new();
                 let shown = destination.to_owned();
                 let place = Place::Inside;
-                Ok(Self { _lock: lock, shown, label, destination: real, staging, place, made, done: false })
+                Ok(Self { _lock: lock, shown, label, destination: real, staging, place, made, found, done: false })
             }
             Ok(_) => Err(refused()),
             // A link to nowhere has no metadata either, but a rename cannot take its name.
             Err(_) if fs::symlink_metadata(destination).is_ok() => Err(refused()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::beside(destination, label),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::beside(destination, label, Place::Beside),
             Err(source) => Err(Error::Io { action: "looking at", path: destination.to_owned(), source }),
         }
+    }
+
+    /// [`StagedDir::create`] for a destination that may hold something; what it holds gives way as a whole.
+    ///
+    /// # Errors
+    /// As those, but for a directory that holds something; and [`Error::InUse`] while another run replaces it.
+    pub fn replacing(destination: &Path, label: &'static str) -> Result<Self> {
+        let real = fs::canonicalize(destination).or_else(|_| absolute(destination))?;
+        let found = exchange::recover(&real)?;
+        Self::check_replaceable(destination, label)?;
+        let mut staged = if is_filled(&real) {
+            let old = Old::claim(&real)?;
+            let mut staged = Self::beside(&real, label, Place::Instead { _old: old })?;
+            destination.clone_into(&mut staged.shown);
+            staged
+        } else {
+            Self::create(destination, label)?
+        };
+        staged.found = found;
+        Ok(staged)
+    }
+
+    /// Refuses what [`StagedDir::replacing`] would refuse, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::DataDirNotEmpty`] for what is no directory, and for a mount point that holds something.
+    pub fn check_replaceable(destination: &Path, label: &'static str) -> Result<()> {
+        let Ok(real) = fs::canonicalize(destination) else { return Self::check_vacant(destination, label) };
+        let metadata = fs::metadata(&real).map_err(Error::io("looking at", destination))?;
+        let above = real.parent().map(fs::metadata).transpose().map_err(Error::io("looking at", destination))?;
+        if !metadata.is_dir() {
+            return Err(refusal(destination, label));
+        }
+        if is_filled(&real) && above.is_none_or(|above| above.dev() != metadata.dev()) {
+            return Err(mount_point(destination, label));
+        }
+        Ok(())
+    }
+
+    /// What was found of runs for the same destination that were killed while they replaced it: clauses for people.
+    #[must_use]
+    pub fn found(&self) -> &[String] {
+        &self.found
+    }
+
+    /// Makes everything that was built, and the parents that were made for it, another user's. A destination that was
+    /// there already and empty becomes that user's alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn give_to(&self, user: u32, group: u32) -> Result<()> {
+        let give = |path: &Path| lchown(path, Some(user), Some(group)).map_err(Error::io("giving away", path));
+        let mut below = vec![self.staging.clone()];
+        while let Some(path) = below.pop() {
+            give(&path)?;
+            if fs::symlink_metadata(&path).map_err(Error::io("looking at", &path))?.is_dir() {
+                let names = names(&path).map_err(Error::io("reading directory", &path))?;
+                below.extend(names.into_iter().map(|name| path.join(name)));
+            }
+        }
+        self.made.iter().try_for_each(|parent| give(parent))?;
+        if let Place::Inside = self.place {
+            fs::set_permissions(&self.destination, Permissions::from_mode(0o700))
+                .map_err(Error::io("giving away", &self.destination))?;
+            give(&self.destination)?;
+        }
+        Ok(())
     }
 
     /// Refuses what [`StagedDir::create`] would refuse, and changes nothing.
@@ -89,8 +175,8 @@ impl StagedDir {
         if vacant { Ok(()) } else { Err(refusal(destination, label)) }
     }
 
-    fn beside(shown: &Path, label: &'static str) -> Result<Self> {
-        let absolute = path::absolute(shown).map_err(Error::io("looking at", shown))?;
+    fn beside(shown: &Path, label: &'static str, place: Place) -> Result<Self> {
+        let absolute = absolute(shown)?;
         let (Some(name), Some(parent)) = (absolute.file_name(), absolute.parent()) else {
             return Err(Error::invalid(format!("\"{}\" does not name a directory", shown.display())));
         };
@@ -100,8 +186,8 @@ impl StagedDir {
         let (staging, lock) = stage(parent, &prefix)?;
         let shown = shown.to_owned();
         let destination = parent.join(name);
-        let place = Place::Beside;
-        Ok(Self { _lock: lock, shown, label, destination, staging, place, made: made.keep(), done: false })
+        let (made, found) = (made.keep(), Vec::new());
+        Ok(Self { _lock: lock, shown, label, destination, staging, place, made, found, done: false })
     }
 
     /// Where to build: an absolute path.
@@ -115,37 +201,87 @@ impl StagedDir {
     /// # Errors
     /// [`Error::DataDirNotEmpty`] when the destination was filled meanwhile; [`Error::Io`] otherwise. After an
     /// error of the kind [`Error::DataDirNotEmpty`] nothing of this value is left.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
+        self.commit_between(&mut || Ok(()), &mut || Ok(())).map(drop)
+    }
+
+    /// [`StagedDir::commit`] with a last look `before` the directory takes its place, and with what must come right
+    /// `after`: should that fail, the old state comes back. Gives the directory that gave way, if one did.
+    ///
+    /// # Errors
+    /// As those, and what `before` and `after` say.
+    pub fn commit_between(
+        mut self,
+        before: &mut dyn FnMut() -> Result<()>,
+        after: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Option<Replaced>> {
         // Survives a power cut after the rename: without it the name could outlive files that were never written.
         sync_tree(&self.staging)?;
-        match self.place {
+        before()?;
+        let undo = match self.place {
             Place::Beside => self.take_the_name()?,
             Place::Inside => self.move_out()?,
+            Place::Instead { .. } => self.swap()?,
+        };
+        let settled = self.sync_names().and_then(|()| after());
+        if let Err(error) = settled {
+            self.undo(undo)?;
+            return Err(error);
         }
-        for parent in &self.made {
-            // Survives a power cut after the report of success, as above: the name of each parent that was made.
-            if let Some(above) = parent.parent() {
-                sync_dir(above)?;
+        match undo {
+            Undo::Swap(swapped) => Ok(Some(swapped.finish())),
+            Undo::Rename => Ok(None),
+            Undo::Move(_) => {
+                let _ = fs::remove_dir(&self.staging);
+                Ok(None)
             }
         }
+    }
+
+    /// Survives a power cut after the report of success: until this, new names may live in memory only.
+    fn sync_names(&self) -> Result<()> {
+        match (&self.place, self.destination.parent()) {
+            (Place::Inside, _) => sync_dir(&self.destination)?,
+            (_, Some(parent)) => sync_dir(parent)?,
+            (_, None) => {}
+        }
+        // The same for the name of each parent that was made.
+        self.made.iter().filter_map(|parent| parent.parent()).try_for_each(sync_dir)
+    }
+
+    /// Takes the directory out of its place again, for Drop to remove.
+    fn undo(&mut self, undo: Undo) -> Result<()> {
+        let undone = match undo {
+            Undo::Rename => fs::rename(&self.destination, &self.staging),
+            Undo::Move(entries) => self.move_back(&entries),
+            Undo::Swap(swapped) => swapped.undo(),
+        };
+        undone.map_err(Error::io("putting back", &self.shown))?;
+        self.done = false;
         Ok(())
     }
 
     /// One rename of the whole directory.
-    fn take_the_name(&mut self) -> Result<()> {
+    fn take_the_name(&mut self) -> Result<Undo> {
         // Survives a kill at any instant: before it there is no destination, after it there is all of it.
         // rename(2) replaces nothing here but an empty directory that somebody made meanwhile.
         fs::rename(&self.staging, &self.destination).map_err(|error| self.naming(error))?;
         self.done = true;
-        // Survives a power cut after the report of success: until it, the new name may live in memory only.
-        match self.destination.parent() {
-            Some(parent) => sync_dir(parent),
-            None => Ok(()),
-        }
+        Ok(Undo::Rename)
+    }
+
+    /// The staged directory and the old one change places. What lies under the staging name is the new one or
+    /// nothing, whatever fails, so that Drop never takes the old one.
+    fn swap(&mut self) -> Result<Undo> {
+        let swapped = exchange::swap(&self.staging, &self.destination).map_err(|error| {
+            if is(&error, Errno::BUSY) { mount_point(&self.shown, self.label) } else { self.naming(error) }
+        })?;
+        self.done = true;
+        Ok(Undo::Swap(swapped))
     }
 
     /// One rename for each entry, out of the staging directory into the destination around it.
-    fn move_out(&mut self) -> Result<()> {
+    fn move_out(&mut self) -> Result<Undo> {
         let mut around = names(&self.destination).map_err(Error::io("reading directory", &self.destination))?;
         around.retain(|name| Some(name.as_os_str()) != self.staging.file_name());
         if !around.is_empty() {
@@ -155,17 +291,18 @@ impl StagedDir {
         entries.sort_unstable();
         for (moved, entry) in entries.iter().enumerate() {
             if let Err(error) = self.move_entry(entry) {
-                // Back, the last one first; Drop takes them away with the rest.
-                for entry in entries.iter().take(moved).rev() {
-                    let _ = fs::rename(self.destination.join(entry), self.staging.join(entry));
-                }
+                // Drop takes them away with the rest.
+                let _ = self.move_back(entries.get(..moved).unwrap_or_default());
                 return Err(self.naming(error));
             }
         }
         self.done = true;
-        let _ = fs::remove_dir(&self.staging);
-        // Survives a power cut after the report of success: until it, the new names may live in memory only.
-        sync_dir(&self.destination)
+        Ok(Undo::Move(entries))
+    }
+
+    /// The last one first.
+    fn move_back(&self, entries: &[OsString]) -> io::Result<()> {
+        entries.iter().rev().try_for_each(|entry| fs::rename(self.destination.join(entry), self.staging.join(entry)))
     }
 
     fn move_entry(&self, entry: &OsStr) -> io::Result<()> {
@@ -262,6 +399,15 @@ fn names(directory: &Path) -> io::Result<Vec<OsString>> {
     fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path::absolute(path).map_err(Error::io("looking at", path))
+}
+
+/// Whether it is a directory that holds something beside what killed runs left in it.
+fn is_filled(directory: &Path) -> bool {
+    names(directory).is_ok_and(|names| names.iter().any(|name| !litter::matches(name, OsStr::new(INSIDE_PREFIX))))
+}
+
 fn is_empty(directory: &Path) -> io::Result<bool> {
     Ok(names(directory)?.is_empty())
 }
@@ -272,284 +418,14 @@ fn refusal(destination: &Path, label: &'static str) -> Error {
     Error::DataDirNotEmpty { path: destination.to_owned(), message }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-
-    use super::*;
-
-    fn fill(staged: &StagedDir) {
-        fs::create_dir_all(staged.path().join("member/snap")).unwrap();
-        fs::write(staged.path().join("member/snap/db"), b"db").unwrap();
-    }
-
-    fn assert_only_member_in(directory: &Path) {
-        assert_eq!(vec![OsString::from("member")], names(directory).unwrap());
-        assert_eq!(b"db", fs::read(directory.join("member/snap/db")).unwrap().as_slice());
-    }
-
-    fn refused(destination: &Path) {
-        let error = StagedDir::create(destination, "data-dir").unwrap_err();
-        assert!(matches!(error, Error::DataDirNotEmpty { .. }), "{error}");
-        let expected = format!("data-dir \"{}\" not empty or could not be read", destination.display());
-        assert_eq!(expected, error.to_string());
-    }
-
-    #[test]
-    fn looking_at_a_destination_refuses_what_holds_something_and_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let look = |path: &Path| StagedDir::check_vacant(path, "data-dir");
-        fs::create_dir(dir.path().join("empty")).unwrap();
-        fs::create_dir(dir.path().join("killed")).unwrap();
-        fs::create_dir(dir.path().join("killed/.restore-0123456789abcdef")).unwrap();
-        fs::write(dir.path().join("file"), b"").unwrap();
-        symlink("nowhere", dir.path().join("dangling")).unwrap();
-
-        for name in ["absent", "absent/below", "empty", "killed"] {
-            assert!(look(&dir.path().join(name)).is_ok(), "{name} was refused");
-        }
-        for name in [".", "file", "dangling"] {
-            assert!(look(&dir.path().join(name)).is_err(), "{name} was taken");
-        }
-        assert_eq!(4, names(dir.path()).unwrap().len());
-    }
-
-    #[test]
-    fn an_absent_destination_appears_whole_with_commit() {
-        let dir = tempfile::tempdir().unwrap();
-        let destination = dir.path().join("data");
-        let staged = StagedDir::create(&destination, "data-dir").unwrap();
-        fill(&staged);
-
-        assert!(!destination.exists());
-        staged.commit().unwrap();
-        assert_only_member_in(&destination);
-        assert_eq!(0o700, fs::metadata(&destination).unwrap().permissions().mode() & 0o777);
-        assert_eq!(1, names(dir.path()).unwrap().len());
-    }
-
-    #[test]
-    fn an_empty_destination_is_filled_and_keeps_its_own_mode_and_inode() {
-        let dir = tempfile::tempdir().unwrap();
-        let destination = dir.path().join("data");
-        fs::create_dir(&destination).unwrap();
-        fs::set_permissions(&destination, fs::Permissions::from_mode(0o750)).unwrap();
-        let before = fs::metadata(&destination).unwrap();
-        let staged = StagedDir::create(&destination, "data-dir").unwrap();
-        assert_eq!(destination.canonicalize().unwrap(), staged.path().parent().unwrap());
-        fill(&staged);
-        staged.commit().unwrap();
-
-        assert_only_member_in(&destination);
-        let after = fs::metadata(&destination).unwrap();
-        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
-    }
-
-    #[test]
-    fn a_link_to_an_empty_directory_is_filled_behind_the_link() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("real")).unwrap();
-        symlink("real", dir.path().join("link")).unwrap();
-        let staged = StagedDir::create(&dir.path().join("link"), "data-dir").unwrap();
-        fill(&staged);
-        staged.commit().unwrap();
-
-        assert_only_member_in(&dir.path().join("real"));
-        assert!(fs::symlink_metadata(dir.path().join("link")).unwrap().is_symlink());
-    }
-
-    #[test]
-    fn whatever_holds_something_or_is_no_directory_is_refused_in_the_words_of_etcd() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("full/member")).unwrap();
-        fs::write(dir.path().join("file"), b"").unwrap();
-        symlink("nowhere", dir.path().join("dangling")).unwrap();
-        symlink("full", dir.path().join("link")).unwrap();
-
-        for name in ["full", "file", "dangling", "link"] {
-            refused(&dir.path().join(name));
-        }
-        assert_eq!(4, names(dir.path()).unwrap().len());
-        assert_eq!(1, names(&dir.path().join("full")).unwrap().len());
-    }
-
-    #[test]
-    fn dropping_without_commit_leaves_nothing_not_even_the_parents_it_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let staged = StagedDir::create(&dir.path().join("a/b/data"), "data-dir").unwrap();
-        fill(&staged);
-        assert_eq!(0o700, fs::metadata(dir.path().join("a")).unwrap().permissions().mode() & 0o777);
-        drop(staged);
-        assert!(is_empty(dir.path()).unwrap());
-
-        fs::create_dir(dir.path().join("data")).unwrap();
-        let staged = StagedDir::create(&dir.path().join("data"), "data-dir").unwrap();
-        fill(&staged);
-        drop(staged);
-        assert!(is_empty(&dir.path().join("data")).unwrap());
-    }
-
-    #[test]
-    fn missing_parents_are_made_and_stay_after_commit() {
-        let dir = tempfile::tempdir().unwrap();
-        let destination = dir.path().join("a/b/data");
-        let staged = StagedDir::create(&destination, "data-dir").unwrap();
-        fill(&staged);
-        staged.commit().unwrap();
-
-        assert_only_member_in(&destination);
-        assert_eq!(1, names(&dir.path().join("a/b")).unwrap().len());
-    }
-
-    #[test]
-    fn a_parent_that_is_a_file_or_takes_no_directory_is_an_io_error() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("file"), b"").unwrap();
-        for parent in [dir.path().join("file"), dir.path().join("file/below"), PathBuf::from("/proc/self")] {
-            let error = StagedDir::create(&parent.join("data"), "data-dir").unwrap_err();
-            assert!(matches!(error, Error::Io { .. }), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_destination_that_is_filled_before_commit_is_not_touched() {
-        for exists in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let destination = dir.path().join("data");
-            if exists {
-                fs::create_dir(&destination).unwrap();
-            }
-            let staged = StagedDir::create(&destination, "data-dir").unwrap();
-            fill(&staged);
-            fs::create_dir_all(destination.join("member")).unwrap();
-            fs::write(destination.join("member/theirs"), b"").unwrap();
-
-            let error = staged.commit().unwrap_err();
-            assert!(matches!(error, Error::DataDirNotEmpty { .. }), "{error}");
-            assert_eq!(vec![OsString::from("member")], names(&destination).unwrap());
-            assert_eq!(vec![OsString::from("theirs")], names(&destination.join("member")).unwrap());
-            assert_eq!(1, names(dir.path()).unwrap().len());
-        }
-    }
-
-    #[test]
-    fn a_link_or_a_file_that_appears_before_commit_is_not_replaced() {
-        for link in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let destination = dir.path().join("data");
-            let staged = StagedDir::create(&destination, "data-dir").unwrap();
-            fill(&staged);
-            if link {
-                symlink("nowhere", &destination).unwrap();
-            } else {
-                fs::write(&destination, b"theirs").unwrap();
-            }
-
-            assert!(matches!(staged.commit().unwrap_err(), Error::DataDirNotEmpty { .. }));
-            assert_eq!(link, fs::symlink_metadata(&destination).unwrap().is_symlink());
-            assert_eq!(1, names(dir.path()).unwrap().len());
-        }
-    }
-
-    #[test]
-    fn an_empty_directory_that_appears_before_commit_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let destination = dir.path().join("data");
-        let staged = StagedDir::create(&destination, "data-dir").unwrap();
-        fill(&staged);
-        fs::create_dir(&destination).unwrap();
-        staged.commit().unwrap();
-
-        assert_only_member_in(&destination);
-    }
-
-    #[test]
-    fn an_existing_destination_takes_all_entries_or_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let fill = |staged: &StagedDir| {
-            for name in ["a", "b"] {
-                fs::write(staged.path().join(name), b"ours").unwrap();
-            }
-        };
-        let staged = StagedDir::create(dir.path(), "wal-dir").unwrap();
-        fill(&staged);
-        fs::create_dir(dir.path().join("c")).unwrap();
-        assert!(matches!(staged.commit().unwrap_err(), Error::DataDirNotEmpty { .. }));
-        assert_eq!(vec![OsString::from("c")], names(dir.path()).unwrap());
-
-        fs::remove_dir(dir.path().join("c")).unwrap();
-        let staged = StagedDir::create(dir.path(), "wal-dir").unwrap();
-        fill(&staged);
-        staged.commit().unwrap();
-        assert_eq!(2, names(dir.path()).unwrap().len());
-        assert_eq!(b"ours", fs::read(dir.path().join("b")).unwrap().as_slice());
-    }
-
-    #[test]
-    fn the_litter_of_a_dead_run_does_not_count_as_content_and_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let inside = dir.path().join("data");
-        fs::create_dir_all(inside.join(".restore-0123456789abcdef/member/snap")).unwrap();
-        drop(StagedDir::create(&inside, "data-dir").unwrap());
-        assert!(is_empty(&inside).unwrap());
-
-        fs::remove_dir(&inside).unwrap();
-        fs::create_dir_all(dir.path().join(".data.restore-0123456789abcdef/member")).unwrap();
-        fs::create_dir_all(dir.path().join(".other.restore-0123456789abcdef/member")).unwrap();
-        drop(StagedDir::create(&inside, "data-dir").unwrap());
-        assert_eq!(vec![OsString::from(".other.restore-0123456789abcdef")], names(dir.path()).unwrap());
-    }
-
-    #[test]
-    fn a_live_staging_directory_is_no_litter() {
-        let dir = tempfile::tempdir().unwrap();
-        let destination = dir.path().join("data");
-        let first = StagedDir::create(&destination, "data-dir").unwrap();
-        let second = StagedDir::create(&destination, "data-dir").unwrap();
-        fill(&first);
-        fill(&second);
-        first.commit().unwrap();
-        assert!(matches!(second.commit().unwrap_err(), Error::DataDirNotEmpty { .. }));
-        assert_only_member_in(&destination);
-
-        let other = dir.path().join("other");
-        fs::create_dir(&other).unwrap();
-        let _first = StagedDir::create(&other, "data-dir").unwrap();
-        refused(&other);
-    }
-
-    /// The same test in a child, which has a mount point of its own.
-    const CHILD: &str = "DCOS_ETCD_TEST_STAGED_DIR";
-
-    #[test]
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-    fn a_mount_point_is_filled_in_place() {
-        if let Some(point) = std::env::var_os(CHILD) {
-            let point = Path::new(&point);
-            let staged = StagedDir::create(point, "data-dir").unwrap();
-            fill(&staged);
-            staged.commit().unwrap();
-            assert_only_member_in(point);
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let mount = "mount -t tmpfs none \"$0\" || exit 77; exec \"$@\"";
-        let test = "durable::staged_dir::tests::a_mount_point_is_filled_in_place";
-        let outcome = std::process::Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
-            .arg(dir.path())
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test])
-            .env(CHILD, dir.path())
-            .output();
-        match outcome {
-            Ok(output) if output.status.success() => {
-                assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-            }
-            Ok(output) if output.status.code() == Some(101) => {
-                panic!("{}", String::from_utf8_lossy(&output.stdout));
-            }
-            _ => eprintln!("skipped: no rights to mount a file system in a user namespace"),
-        }
-    }
+fn mount_point(destination: &Path, label: &'static str) -> Error {
+    let message = format!(
+        "{label} \"{}\" is a mount point that holds something, and cannot be renamed: move what it holds elsewhere, an \
+         empty one is filled where it is",
+        destination.display()
+    );
+    Error::DataDirNotEmpty { path: destination.to_owned(), message }
 }
+
+#[cfg(test)]
+mod tests;

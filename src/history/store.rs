@@ -305,17 +305,25 @@ pub(super) fn ascend(
 struct Defects(Vec<Defect>);
 
 impl Visitor for Defects {
+    type Part = ();
+
     fn bucket(&mut self, _name: &[u8]) {}
 
     fn entry(&mut self, _element: Element<'_>) {}
-
-    fn nested_bucket(&mut self, _element: Element<'_>) {}
 
     fn defect(&mut self, defect: Defect) {
         // More say nothing that these do not.
         if self.0.len() < 1000 {
             self.0.push(defect);
         }
+    }
+
+    fn part(&self) -> Option<()> {
+        Some(())
+    }
+
+    fn take(&mut self, _part: ()) -> bool {
+        true
     }
 }
 

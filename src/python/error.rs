@@ -44,6 +44,12 @@ fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         Error::DataDirNotEmpty { path, message: _ } => {
             ("DataDirNotEmptyError", [("path", path.as_os_str())].into_py_dict(py))
         }
+        Error::InUse { path, message: _ } => ("DataDirInUseError", [("path", path.as_os_str())].into_py_dict(py)),
+        Error::NoSpace { path, needed, free } => {
+            let attributes = [("needed", needed), ("free", free)].into_py_dict(py)?;
+            attributes.set_item("path", path.as_os_str())?;
+            ("NoSpaceError", Ok(attributes))
+        }
         Error::InvalidArgument { message: _ } => ("InvalidArgumentError", none()),
         Error::Bootstrap { message: _ } => ("BootstrapError", none()),
         Error::NotASnapshot { path, reason } => {

@@ -12,6 +12,7 @@ mod backup;
 mod compare;
 mod diagnose;
 mod error;
+mod inspect;
 mod member_list;
 mod progress;
 mod put_back;
@@ -33,6 +34,10 @@ mod _core {
     use super::compare::PyComparison;
     #[pymodule_export]
     use super::diagnose::diagnose;
+    #[pymodule_export]
+    use super::inspect::in_use;
+    #[pymodule_export]
+    use super::inspect::inspect;
     #[pymodule_export]
     use super::member_list::member_list;
     #[pymodule_export]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 
 /// Time between two looks: soon enough for a finger on Ctrl-C, and too seldom to slow the work down.
@@ -40,6 +41,11 @@ impl Reporter {
     /// Why the work was stopped, if it was.
     pub(super) fn take_cause(&self) -> Option<PyErr> {
         self.lock().cause.take()
+    }
+
+    /// Does what `then` says as a step of the work: an exception stops it.
+    pub(super) fn call(&self, then: impl FnOnce(Python<'_>) -> PyResult<()>) -> Result<()> {
+        if self.look(then) { Ok(()) } else { Err(Error::Interrupted) }
     }
 
     /// Looks for signals, then does what `then` says.

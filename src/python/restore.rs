@@ -5,27 +5,65 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use super::error::settle;
+use super::error::{settle, to_exception};
 use super::progress::Reporter;
 use super::report::{set_paths, to_dict};
+use crate::error::{Error, Result};
 use crate::raft::Bootstrap;
-use crate::restore::RestoreOptions;
+use crate::restore::{Existing, Handover, Owner, RestoreOptions};
+
+/// An object with methods `before` and `after`, or nothing.
+struct PyHandover<'a> {
+    reporter: &'a Reporter,
+    object: Option<Py<PyAny>>,
+}
+
+impl PyHandover<'_> {
+    fn call(&self, method: &str) -> Result<()> {
+        let Some(object) = &self.object else { return Ok(()) };
+        self.reporter.call(|py| object.call_method0(py, method).map(drop))
+    }
+}
+
+impl Handover for PyHandover<'_> {
+    fn before(&self) -> Result<()> {
+        self.call("before")
+    }
+
+    fn after(&self) -> Result<()> {
+        self.call("after")
+    }
+}
+
+fn existing(text: &str) -> Result<Existing> {
+    match text {
+        "refuse" => Ok(Existing::Refuse),
+        "keep" => Ok(Existing::Keep),
+        "discard" => Ok(Existing::Discard),
+        other => Err(Error::invalid(format!("existing: {other:?} is neither \"refuse\", \"keep\" nor \"discard\""))),
+    }
+}
 
 #[pyfunction]
 #[pyo3(signature = (
-    path, *, data_dir, wal_dir, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token,
+    path, *, data_dir, wal_dir, existing, carry_over, owner, handover, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token, derive_token,
     bump_revision, mark_compacted, skip_hash_check, dry_run, progress
 ))]
-#[expect(clippy::too_many_arguments, reason = "etcdutl's flags, each by its name")]
+#[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "flags, each by its name")]
 pub(super) fn restore(
     py: Python<'_>,
     path: PathBuf,
     data_dir: PathBuf,
     wal_dir: Option<PathBuf>,
+    existing: String,
+    carry_over: Vec<String>,
+    owner: Option<(u32, u32)>,
+    handover: Option<Py<PyAny>>,
     name: String,
     initial_cluster: String,
     initial_advertise_peer_urls: String,
     initial_cluster_token: String,
+    derive_token: bool,
     bump_revision: Option<u64>,
     mark_compacted: bool,
     skip_hash_check: bool,
@@ -33,14 +71,28 @@ pub(super) fn restore(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'_, PyAny>> {
     let bootstrap = Bootstrap { name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token };
-    let options =
-        RestoreOptions { data_dir, wal_dir, bootstrap, bump_revision, mark_compacted, skip_hash_check, dry_run };
+    let options = RestoreOptions {
+        data_dir,
+        existing: self::existing(&existing).map_err(|error| to_exception(py, &error))?,
+        carry_over,
+        owner: owner.map(|(user, group)| Owner { user, group }),
+        wal_dir,
+        bootstrap,
+        derive_token,
+        bump_revision,
+        mark_compacted,
+        skip_hash_check,
+        dry_run,
+    };
     let reporter = Reporter::new(progress);
-    let result = py.detach(|| crate::restore::restore(&path, &options, &reporter));
+    let handover = PyHandover { reporter: &reporter, object: handover };
+    let result = py.detach(|| crate::restore::restore_with(&path, &options, &reporter, &handover));
     let mut report = settle(py, &reporter, result)?;
+    let replaced = report.replaced.take();
     let (path, data_dir, wal_dir) =
         (mem::take(&mut report.path), mem::take(&mut report.data_dir), mem::take(&mut report.wal_dir));
     let dict = to_dict(py, &report)?;
     set_paths(&dict, &[("path", &path), ("data_dir", &data_dir), ("wal_dir", &wal_dir)])?;
+    dict.set_item("replaced", replaced)?;
     Ok(dict)
 }

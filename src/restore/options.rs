@@ -8,15 +8,47 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::raft::{Bootstrap, Member};
 
-/// The flags of `etcdutl snapshot restore`.
+/// What becomes of a data directory that holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// The restore is refused.
+    #[default]
+    Refuse,
+    /// It is kept under a dated name beside the new one (`--replace`).
+    Keep,
+    /// It is deleted when the new one stands (`--discard-old`).
+    Discard,
+}
+
+/// Whose the restored files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+}
+
+/// The flags of `etcdutl snapshot restore`, and more.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RestoreOptions {
-    /// `--data-dir`: must not exist, or be empty.
+    /// `--data-dir`: must not exist or be empty, but for `existing`.
     pub data_dir: PathBuf,
+    /// What becomes of a data directory that holds something. A WAL directory apart from it must be empty anyway.
+    pub existing: Existing,
+    /// Names in the old data directory that are copied into the new one, where they are there: plain names of files or
+    /// directories, and not `member`.
+    pub carry_over: Vec<String>,
+    /// Whose everything becomes; `None` leaves it to the user who restores.
+    pub owner: Option<Owner>,
     /// `--wal-dir`: must not exist, or be empty. `None` is `member/wal` in the data directory.
     pub wal_dir: Option<PathBuf>,
     /// Who the new cluster is.
     pub bootstrap: Bootstrap,
+    /// Lengthens the token by the SHA-256 of the snapshot's database. Every member that is restored from the same
+    /// snapshot then has the same new identity, and one that is not restored cannot pass for a member.
+    pub derive_token: bool,
     /// `--bump-revision`: how far the revision is moved on, so that no client sees it go back.
     pub bump_revision: Option<u64>,
     /// `--mark-compacted`: everything up to the bumped revision counts as compacted, so that watches are cancelled.
@@ -28,6 +60,16 @@ pub struct RestoreOptions {
 }
 
 impl RestoreOptions {
+    /// Who the new cluster is, given the SHA-256 of the snapshot's database in hex.
+    pub(super) fn bootstrap(&self, sha256: &str) -> Bootstrap {
+        let mut bootstrap = self.bootstrap.clone();
+        if self.derive_token {
+            bootstrap.initial_cluster_token.push('-');
+            bootstrap.initial_cluster_token.push_str(sha256);
+        }
+        bootstrap
+    }
+
     /// Where the WAL goes.
     #[must_use]
     pub fn wal_dir(&self) -> PathBuf {
@@ -36,6 +78,13 @@ impl RestoreOptions {
 
     /// Refuses what makes no sense together, before anything is read.
     pub(super) fn check(&self) -> Result<()> {
+        for name in &self.carry_over {
+            let mut components = Path::new(name).components();
+            let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+            if !plain || name == "member" {
+                return Err(Error::invalid(format!("carry_over: {name:?} is no name beside `member`")));
+            }
+        }
         match (self.bump_revision, self.mark_compacted) {
             (Some(0), _) => return Err(Error::invalid("--bump-revision must be greater than 0")),
             (Some(_), false) => return Err(Error::invalid("--mark-compacted required if --bump-revision is given")),
@@ -108,16 +157,22 @@ pub struct RestoreReport {
     pub member_id: String,
     /// The new cluster's id in hex.
     pub cluster_id: String,
+    /// The token that the ids come from.
+    pub initial_cluster_token: String,
     /// Every member of the new cluster, by ascending id.
     pub members: Vec<RestoredMember>,
     /// Revision of the snapshot: the greatest of last key, scheduled and finished compaction.
     pub revision: i64,
     /// Revision after `--bump-revision`.
     pub bumped_revision: Option<i64>,
+    /// Members in the snapshot, whose place the new ones take.
+    pub snapshot_members: u64,
     /// Bytes of the database in the snapshot.
     pub database_size: u64,
     /// SHA-256 of that database in hex: the same on every member that was restored from the same snapshot.
     pub sha256: String,
+    /// Where the old data directory lies now, if there was one and it was kept.
+    pub replaced: Option<PathBuf>,
     /// Whether nothing was written.
     pub dry_run: bool,
     /// What was done, in order.

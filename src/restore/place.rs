@@ -13,11 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::durable::{StagedDir, sync_dir};
+use crate::data_dir::in_use;
+use crate::durable::{Replaced, StagedDir, sync_dir};
 use crate::error::{Error, Result};
 use crate::raft::{RESTORED_TERM, wal};
 
-use super::options::RestoreOptions;
+use super::carry;
+use super::handover::Handover;
+use super::options::{Existing, RestoreOptions};
 
 /// The mark. It sorts before a segment's name, and so gets into place before it.
 const UNFINISHED: &str = ".restore-unfinished";
@@ -46,7 +49,10 @@ enum Wal {
 impl Place {
     /// Makes the empty directories `member`, `member/snap` and that of the WAL, all 0700.
     pub(super) fn create(options: &RestoreOptions) -> Result<Self> {
-        let data = StagedDir::create(&options.data_dir, DATA_DIR)?;
+        let data = match options.existing {
+            Existing::Refuse => StagedDir::create(&options.data_dir, DATA_DIR)?,
+            Existing::Keep | Existing::Discard => StagedDir::replacing(&options.data_dir, DATA_DIR)?,
+        };
         let wal = match (&options.wal_dir, options.wal_in_data_dir()) {
             (None, _) => Wal::Inside(data.path().join("member").join("wal")),
             (Some(_), Some(inside)) => Wal::Inside(data.path().join(inside)),
@@ -95,29 +101,73 @@ impl Place {
             .map_err(Error::io("creating", &path))
     }
 
-    /// Syncs everything and renames it to where it belongs.
-    pub(super) fn commit(self) -> Result<()> {
-        let Wal::Apart { staged, destination } = self.wal else { return self.data.commit() };
+    /// What was found of restores that were killed: clauses for people.
+    pub(super) fn found(&self) -> &[String] {
+        self.data.found()
+    }
+
+    /// Adds what comes over from the old data directory, and gives everything to its owner.
+    pub(super) fn furnish(&self, options: &RestoreOptions) -> Result<Vec<String>> {
+        let carried = match options.existing {
+            Existing::Refuse => Vec::new(),
+            Existing::Keep | Existing::Discard => {
+                carry::over(&options.data_dir, self.data.path(), &options.carry_over)?
+            }
+        };
+        if let Some(owner) = options.owner {
+            self.data.give_to(owner.user, owner.group)?;
+            if let Wal::Apart { staged, .. } = &self.wal {
+                staged.give_to(owner.user, owner.group)?;
+            }
+        }
+        Ok(carried.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Syncs everything and puts it where it belongs; gives the directory that gave way.
+    pub(super) fn commit(self, options: &RestoreOptions, handover: &dyn Handover) -> Result<Option<Replaced>> {
+        let data = self.data;
+        let before = &mut || {
+            handover.before()?;
+            // Once more: the check at the beginning may be minutes old.
+            refuse_in_use(options)
+        };
+        let after = &mut || handover.after();
+        let Wal::Apart { staged, destination } = self.wal else { return data.commit_between(before, after) };
         let mark = staged.path().join(UNFINISHED);
         File::create_new(&mark).and_then(|file| file.sync_all()).map_err(Error::io("creating", &mark))?;
         let existed = destination.exists();
         staged.commit()?;
-        if let Err(error) = self.data.commit() {
+        let replaced = data.commit_between(before, after).inspect_err(|_| {
             // The WAL alone is of no use; should removing it fail, the mark lets the next restore do it.
             if clear(&destination).is_ok() && !existed {
                 let _ = fs::remove_dir(&destination);
             }
-            return Err(error);
-        }
+        })?;
         let mark = destination.join(UNFINISHED);
         fs::remove_file(&mark).map_err(Error::io("removing", &mark))?;
-        sync_dir(&destination)
+        sync_dir(&destination)?;
+        Ok(replaced)
+    }
+}
+
+/// Refuses to replace a directory that an etcd uses.
+pub(super) fn refuse_in_use(options: &RestoreOptions) -> Result<()> {
+    if options.existing == Existing::Refuse {
+        return Ok(());
+    }
+    // The old member's log, if it lies apart, is not known here; its database has a lock of its own.
+    match in_use(&options.data_dir, None)? {
+        Some(found) => Err(found.into_error()),
+        None => Ok(()),
     }
 }
 
 /// Refuses a destination that is taken, and changes nothing: what [`Place::create`] would refuse.
 pub(super) fn check_vacant(options: &RestoreOptions) -> Result<()> {
-    StagedDir::check_vacant(&options.data_dir, DATA_DIR)?;
+    match options.existing {
+        Existing::Refuse => StagedDir::check_vacant(&options.data_dir, DATA_DIR)?,
+        Existing::Keep | Existing::Discard => StagedDir::check_replaceable(&options.data_dir, DATA_DIR)?,
+    }
     match &options.wal_dir {
         Some(wal_dir) if options.wal_in_data_dir().is_none() && !is_unfinished(wal_dir) => {
             StagedDir::check_vacant(wal_dir, WAL_DIR)

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{self, Extracted, HASH_LEN, Kind};
-use crate::bbolt::{Database, Walked, walk};
+use crate::bbolt::{Database, Walked};
 use crate::defect::Defect;
 use crate::durable::unnamed_file;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
 use crate::version::Version;
 
-use super::judge::{Contents, Judge};
+use super::judge::Contents;
 use super::report::{Status, VerifyReport};
 
 /// What is not insisted on.
@@ -217,12 +217,11 @@ fn walk_contents<R: ReadAt>(
     path: &Path,
     progress: &dyn Progress,
 ) -> Result<(Contents, Walked)> {
-    let mut judge = Judge::default();
-    let walked = walk(database, &mut judge, progress).map_err(|error| match error {
+    let read = Contents::read(database, progress);
+    let (contents, walked, found) = read.map_err(|error| match error {
         Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
         other => other,
     })?;
-    let (contents, found) = judge.finish();
     defects.extend(found);
     Ok((contents, walked))
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dcos_etcd
+from dcos_etcd import dcos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,36 @@ def bring_it_up() -> Path:
         mark_compacted=True,
     )
     return report.wal_dir
+
+
+class StopsAndStarts:
+    def before(self) -> None:
+        print("about to take its place")
+
+    def after(self) -> None:
+        print("stands")
+
+
+def put_it_in_place_of_the_old_one() -> Path | None:
+    report = dcos_etcd.restore(
+        "etcd.tar.gz",
+        data_dir="m1.etcd",
+        derive_token=True,
+        existing="keep",
+        carry_over=["fixtures"],
+        owner=(1000, 1000),
+        handover=StopsAndStarts(),
+    )
+    return report.replaced
+
+
+def on_a_dcos_master() -> list[str]:
+    dcos.backup("/root/etcd.tar.gz")
+    report = dcos.restore("/root/etcd.tar.gz", masters=["10.0.0.1", "10.0.0.2"], discard_old=True, root="/mnt")
+    found = dcos.diagnostic()
+    if found.local is not None:
+        print(found.local.cluster_id, found.masters, report.initial_cluster_token)
+    return [member["name"] for member in dcos.member_list()["members"]]
 
 
 def ask() -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.cli import _flags
+from dcos_etcd.cli import _flags, _master
 from dcos_etcd.cli._output import DONE, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
@@ -30,13 +31,25 @@ def add(commands: Any) -> None:  # noqa: ANN401
     )
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
+    _master.add_master_flags(parser, "cluster flags", masters=False)
 
 
 def run(flags: argparse.Namespace) -> int:
     cluster = _flags.cluster_arguments(flags, os.environ)
-    from dcos_etcd import api, display  # noqa: PLC0415
+    from dcos_etcd import api, dcos, display  # noqa: PLC0415
 
-    report = api.backup(flags.path, stall_timeout=flags.stall_timeout, progress=True, **cluster)
+    if _master.on_master(flags, _flags.given_to_choose_servers(cluster)):
+        _refuse_path(Path(flags.path))
+        report = dcos.backup(
+            flags.path,
+            stall_timeout=flags.stall_timeout,
+            dial_timeout=cluster["dial_timeout"],
+            command_timeout=cluster["command_timeout"],
+            root=_master.root(flags),
+            progress=True,
+        )
+    else:
+        report = api.backup(flags.path, stall_timeout=flags.stall_timeout, progress=True, **cluster)
     warn(report.warnings)
     print(
         display.to_json(display.plain(report))
@@ -44,3 +57,11 @@ def run(flags: argparse.Namespace) -> int:
         else display.visible(display.backup_text(report))
     )
     return DONE
+
+
+def _refuse_path(path: Path) -> None:
+    """Refuse what the former tool refuses as a wrong argument."""
+    if os.path.lexists(path):
+        raise _flags.UsageError(f"argument PATH: {path} already exists", "nothing is overwritten; choose another name")
+    if not path.absolute().parent.is_dir():
+        raise _flags.UsageError(f"argument PATH: the parent directory of {path} does not exist")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.cli import _flags
+from dcos_etcd.cli import _flags, _master
 from dcos_etcd.cli._output import DONE, FAILED
 from dcos_etcd.cli._parser import add_command, add_write_out
 
@@ -23,13 +23,33 @@ def add(commands: Any) -> None:  # noqa: ANN401
     )
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
+    _master.add_master_flags(parser, "--expect or cluster flags", masters=True)
 
 
 def run(flags: argparse.Namespace) -> int:
     cluster = _flags.cluster_arguments(flags, os.environ)
-    from dcos_etcd import api, display  # noqa: PLC0415
+    from dcos_etcd import api, dcos, display  # noqa: PLC0415
 
-    diagnosis = api.diagnose(expect=",".join(flags.expect or ()), **cluster)
     as_json = flags.write_out == "json"
-    print(display.diagnosis_json(diagnosis) if as_json else display.visible(display.diagnosis_text(diagnosis)))
+    expected = ["--expect"] if flags.expect else []
+    if _master.on_master(flags, _flags.given_to_choose_servers(cluster) + expected):
+        found = dcos.diagnostic(
+            masters=_master.masters(flags),
+            dial_timeout=cluster["dial_timeout"],
+            command_timeout=cluster["command_timeout"],
+            root=_master.root(flags),
+        )
+        diagnosis = found.diagnosis
+        more = {"masters": found.masters, "masters_source": found.masters_source, "local": found.local}
+        texts = [
+            f"masters: {', '.join(found.masters) or 'not known'} (from {found.masters_source})",
+            *([display.inspection_text(found.local)] if found.local else []),
+        ]
+    else:
+        diagnosis = api.diagnose(expect=",".join(flags.expect or ()), **cluster)
+        more, texts = {}, []
+    if as_json:
+        print(display.diagnosis_json(diagnosis, **more))
+    else:
+        print(display.visible(display.diagnosis_text(diagnosis, *texts)))
     return DONE if diagnosis.healthy else FAILED

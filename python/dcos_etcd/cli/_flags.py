@@ -18,6 +18,7 @@ __all__ = [
     "add_cluster_flags",
     "cluster_arguments",
     "duration",
+    "given_to_choose_servers",
     "read_boolean",
     "settle_booleans",
 ]
@@ -26,7 +27,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_BOOLEAN_FLAGS = frozenset({"--mark-compacted", "--skip-hash-check", "--dry-run"})
+_BOOLEAN_FLAGS = frozenset({"--mark-compacted", "--skip-hash-check", "--dry-run", "--replace", "--discard-old"})
 
 
 class UsageError(Exception):
@@ -139,6 +140,12 @@ def cluster_arguments(flags: argparse.Namespace, environment: Mapping[str, str])
     arguments["dial_timeout"] = values["dial_timeout"] or DIAL_TIMEOUT
     arguments["command_timeout"] = values["command_timeout"] or COMMAND_TIMEOUT
     return arguments
+
+
+def given_to_choose_servers(arguments: Mapping[str, Any]) -> list[str]:
+    """Name the flags, or those whose variables, say which servers are asked and how."""
+    flags = {"endpoints": "--endpoints", "tls": "--cacert", "user": "--user"}
+    return [flag for name, flag in flags.items() if arguments.get(name) is not None]
 
 
 def _from_variable(flag: _Flag, variable: str, text: str) -> Any:  # noqa: ANN401 - what the flag would give

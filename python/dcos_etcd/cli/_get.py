@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +32,19 @@ def run(flags: argparse.Namespace) -> int:
 
     if flags.history and flags.print_value_only:
         raise _flags.UsageError("--history and --print-value-only exclude each other")
+    # A key may be any bytes, and so may an argument.
+    key = os.fsencode(flags.key)
     with opened(flags.path) as snapshot:
         view = snapshot if flags.revision is None else snapshot.at(flags.revision)
         if flags.history:
-            entries = view.history(flags.key)
+            entries = view.history(key)
             shown = listing.entry_json if flags.write_out == "json" else listing.version_line
             if flags.write_out != "json":
                 print(listing.VERSION_HEAD)
             for entry in entries:
                 print(shown(entry))
             return DONE
-        entry = view[flags.key]
+        entry = view[key]
     if flags.print_value_only:
         sys.stdout.flush()
         sys.stdout.buffer.write(entry.value)

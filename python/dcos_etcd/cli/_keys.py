@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli._output import DONE
@@ -28,7 +29,10 @@ def run(flags: argparse.Namespace) -> int:
     show = {"table": listing.key_line, "simple": listing.key_simple, "json": listing.key_json}[flags.write_out]
     with opened(flags.path) as snapshot:
         entries = snapshot.range(
-            prefix=flags.prefix or "", revision=flags.revision, limit=flags.limit, keys_only=flags.write_out == "simple"
+            prefix=os.fsencode(flags.prefix or ""),
+            revision=flags.revision,
+            limit=flags.limit,
+            keys_only=flags.write_out == "simple",
         )
         if flags.write_out == "table":
             print(listing.KEY_HEAD)

@@ -42,7 +42,10 @@ def _hint(error: Exception) -> str | None:
     from dcos_etcd import exceptions  # noqa: PLC0415
 
     hints: tuple[tuple[type[Exception], str], ...] = (
-        (exceptions.DataDirNotEmptyError, "choose another --data-dir or --wal-dir, or move the old one away"),
+        (
+            exceptions.DataDirNotEmptyError,
+            "choose another --data-dir or --wal-dir, move the old one away, or let --replace do that",
+        ),
         (exceptions.MissingHashError, "--skip-hash-check accepts it, if you know where it comes from"),
         (exceptions.CompactedError, "that revision is gone; an older snapshot may hold it"),
         (exceptions.FutureRevisionError, "leave --revision out for the newest"),

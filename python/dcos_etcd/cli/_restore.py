@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import argparse
+from pathlib import Path
+from typing import Any
 
+from dcos_etcd.cli import _master
+from dcos_etcd.cli._flags import UsageError
 from dcos_etcd.cli._output import DONE, warn
 from dcos_etcd.cli._parser import add_command, add_write_out, unsigned
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -22,24 +23,22 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add = parser.add_argument
     add("--data-dir", metavar="DIR", help="where to; must be empty or not exist (default NAME.etcd)")
     add("--wal-dir", metavar="DIR", help="where the write-ahead log goes (default member/wal in the data dir)")
-    add("--name", metavar="NAME", default="default", help="this member's name (default default)")
+    add("--name", metavar="NAME", help="this member's name (default default)")
     add(
         "--initial-cluster",
         metavar="NAME=URL,...",
-        default="default=http://localhost:2380",
         help="every member of the new cluster (default default=http://localhost:2380)",
     )
     add(
         "--initial-advertise-peer-urls",
         metavar="URL,...",
-        default="http://localhost:2380",
         help="this member's peer URLs (default http://localhost:2380)",
     )
     add(
         "--initial-cluster-token",
         metavar="TOKEN",
-        default="etcd-cluster",
-        help="sets the new cluster apart from others (default etcd-cluster)",
+        help="sets the new cluster apart from others (default etcd-cluster; on a DC/OS master it comes "
+        "from the snapshot)",
     )
     add(
         "--bump-revision",
@@ -49,27 +48,79 @@ def add(commands: Any) -> None:  # noqa: ANN401
     )
     add("--mark-compacted", action="store_true", help="mark old revisions as compacted; needs --bump-revision")
     add("--skip-hash-check", action="store_true", help="accept a db that was copied out of a data directory")
+    add(
+        "--replace",
+        action="store_true",
+        help="take the place of a data dir that holds something; it is kept as DIR.old-DATE",
+    )
+    add("--discard-old", action="store_true", help="as --replace, and delete the old data dir at the end")
+    add("--owner", metavar="USER[:GROUP]", type=owner, help="give everything to this user, by name or id")
     add("--dry-run", action="store_true", help="print the plan and write nothing")
     add_write_out(parser, "table", "json")
+    _master.add_master_flags(parser, "--data-dir, --name or --initial-cluster", masters=True)
+
+
+# Those that say which member is restored, and where to; with none of them a DC/OS master knows it all.
+_WHICH = ("data_dir", "wal_dir", "name", "initial_cluster", "initial_advertise_peer_urls")
+
+
+def owner(text: str) -> tuple[int, int]:
+    """Read `USER[:GROUP]`; without a group it is the user's own."""
+    import grp  # noqa: PLC0415 - seldom needed
+    import pwd  # noqa: PLC0415
+
+    user, _, group = text.partition(":")
+    try:
+        uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        if group:
+            return uid, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        return uid, pwd.getpwuid(uid).pw_gid
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.args[0]}") from None
+
+
+def _or(given: str | None, default: str) -> str:
+    return default if given is None else given
 
 
 def run(flags: argparse.Namespace) -> int:
-    from dcos_etcd import api, display  # noqa: PLC0415
+    from dcos_etcd import api, dcos, display  # noqa: PLC0415
 
-    report = api.restore(
-        flags.path,
-        data_dir=flags.data_dir or f"{flags.name}.etcd",
-        name=flags.name,
-        initial_cluster=flags.initial_cluster,
-        initial_advertise_peer_urls=flags.initial_advertise_peer_urls,
-        initial_cluster_token=flags.initial_cluster_token,
-        wal_dir=flags.wal_dir or None,
-        bump_revision=flags.bump_revision,
-        mark_compacted=flags.mark_compacted,
-        skip_hash_check=flags.skip_hash_check,
-        dry_run=flags.dry_run,
-        progress=True,
-    )
+    shared = {
+        "bump_revision": flags.bump_revision,
+        "mark_compacted": flags.mark_compacted,
+        "skip_hash_check": flags.skip_hash_check,
+        "dry_run": flags.dry_run,
+        "progress": True,
+    }
+    which = [f"--{name.replace('_', '-')}" for name in _WHICH if getattr(flags, name) is not None]
+    if _master.on_master(flags, which):
+        if flags.owner is not None:
+            raise UsageError("--owner needs --data-dir on a DC/OS master", "there the files are given to dcos_etcd")
+        if not Path(flags.path).is_file():
+            raise UsageError(f"argument PATH: {flags.path} is no file")
+        report = dcos.restore(
+            flags.path,
+            masters=_master.masters(flags),
+            initial_cluster_token=flags.initial_cluster_token,
+            discard_old=flags.discard_old,
+            root=_master.root(flags),
+            **shared,
+        )
+    else:
+        name = _or(flags.name, "default")
+        report = api.restore(
+            flags.path,
+            data_dir=flags.data_dir or f"{name}.etcd",
+            name=name,
+            initial_cluster=_or(flags.initial_cluster, "default=http://localhost:2380"),
+            initial_advertise_peer_urls=_or(flags.initial_advertise_peer_urls, "http://localhost:2380"),
+            initial_cluster_token=_or(flags.initial_cluster_token, "etcd-cluster"),
+            wal_dir=flags.wal_dir or None,
+            existing="discard" if flags.discard_old else "keep" if flags.replace else "refuse",
+            owner=flags.owner,
+            **shared,
+        )
     warn(report.warnings)
     print(
         display.to_json(display.plain(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli._output import DONE
@@ -28,7 +29,7 @@ def run(flags: argparse.Namespace) -> int:
 
     with opened(flags.path) as snapshot:
         view = snapshot if flags.revision is None else snapshot.at(flags.revision)
-        stats = view.stats(flags.depth, prefix=flags.prefix or "", top=flags.top)
+        stats = view.stats(flags.depth, prefix=os.fsencode(flags.prefix or ""), top=flags.top)
         size, in_use = snapshot.size, snapshot.size_in_use
     if flags.write_out == "json":
         print(listing.stats_json(stats, size=size, size_in_use=in_use))

@@ -9,12 +9,12 @@ Ids of members and clusters are text, lower-case hexadecimal, as etcd prints the
 from __future__ import annotations
 
 from dcos_etcd.exceptions import Defect
-from dcos_etcd.models.arguments import Progress, Tls
+from dcos_etcd.models.arguments import Handover, Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
 from dcos_etcd.models.compared import Comparison, KeyCounts, KeyDifference, StateDifference
 from dcos_etcd.models.contents import Alarm, Entry, KeyFigure, Lease, Permission, PrefixStats, Role, Stats, User
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
-from dcos_etcd.models.restored import PlannedMember, RestoreReport
+from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
 from dcos_etcd.models.written import Conflict, PlannedChange, PutBackCounts, PutBackReport
 
@@ -28,8 +28,10 @@ __all__ = [
     "EndpointFacts",
     "Entry",
     "Finding",
+    "Handover",
     "HashKv",
     "Health",
+    "Inspection",
     "KeyCounts",
     "KeyDifference",
     "KeyFigure",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import os
@@ -41,3 +41,13 @@ class Progress:
     stage: Literal["receive", "read", "check", "write", "sync"]
     done: int
     total: int | None
+
+
+class Handover(Protocol):
+    """What a caller of `restore` has to do around the instant at which the directory takes its place."""
+
+    def before(self) -> object:
+        """Called when everything is written and proven, and nothing is in place: an exception stops the restore."""
+
+    def after(self) -> object:
+        """Called when the directory stands: an exception brings the old one back."""

@@ -1,4 +1,4 @@
-"""What a restore makes."""
+"""What a restore makes, and what a member's directory says of itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcos_etcd.exceptions import Defect
 from dcos_etcd.models._filling import filled
+from dcos_etcd.models.cluster import Member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,11 +44,14 @@ class RestoreReport:
         name: Name of the member.
         member_id: Its hexadecimal id.
         cluster_id: Hexadecimal id of the new cluster.
+        initial_cluster_token: The token that the ids come from.
         members: All members of the new cluster, ascending by id.
         revision: Revision of the snapshot.
         bumped_revision: Revision that the member starts at after `bump_revision`; `None` without it.
+        snapshot_members: Members in the snapshot, whose place the new ones take.
         database_size: Bytes of the snapshot's database.
         sha256: Hexadecimal SHA-256 of the snapshot's database.
+        replaced: Where the old data directory lies now, if there was one and it was kept.
         dry_run: Whether nothing was written.
         steps: What was done or would be, in order.
         warnings: What an operator should know before the member is started.
@@ -58,11 +63,14 @@ class RestoreReport:
     name: str
     member_id: str
     cluster_id: str
+    initial_cluster_token: str
     members: tuple[PlannedMember, ...]
     revision: int
     bumped_revision: int | None
+    snapshot_members: int
     database_size: int
     sha256: str
+    replaced: Path | None
     dry_run: bool
     steps: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -75,5 +83,64 @@ class RestoreReport:
             path=Path(data["path"]),
             data_dir=Path(data["data_dir"]),
             wal_dir=Path(data["wal_dir"]),
+            replaced=None if data["replaced"] is None else Path(data["replaced"]),
             members=tuple(PlannedMember._from_json(member) for member in data["members"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """What a member's directory says of the member, without a server.
+
+    Attributes:
+        data_dir: The data directory.
+        wal_dir: The directory of the write-ahead log.
+        exists: Whether there is a data directory at all.
+        in_use: Who holds the locks of a running etcd, such as `etcd (pid 4711)`.
+        cluster_id: Hexadecimal id of the cluster, from the log.
+        member_id: Hexadecimal id of the member, from the log.
+        name: Name of the member.
+        members: The members in the database, ascending by id; client URLs are not told.
+        log_members: The members by the `.snap` file and the log, ascending by id: those that etcd up to 3.5 goes by.
+        term: Raft term.
+        commit: Greatest committed raft index.
+        last_index: Raft index of the last entry of the log.
+        applied_index: Raft index up to which the database holds everything.
+        revision: Revision of the key space in the database.
+        total_key: Live keys in the database.
+        database_size: Bytes of the database file.
+        defects: What is wrong with the database, the log or the `.snap` file.
+    """
+
+    data_dir: Path
+    wal_dir: Path
+    exists: bool
+    in_use: str | None
+    cluster_id: str | None
+    member_id: str | None
+    name: str | None
+    members: tuple[Member, ...]
+    log_members: tuple[Member, ...]
+    term: int | None
+    commit: int | None
+    last_index: int | None
+    applied_index: int | None
+    revision: int | None
+    total_key: int | None
+    database_size: int | None
+    defects: tuple[Defect, ...]
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any]) -> Inspection:
+        def members(listed: list[dict[str, Any]]) -> tuple[Member, ...]:
+            return tuple(Member._from_manifest({**member, "client_urls": ()}) for member in listed)
+
+        return filled(
+            cls,
+            data,
+            data_dir=Path(data["data_dir"]),
+            wal_dir=Path(data["wal_dir"]),
+            members=members(data["members"]),
+            log_members=members(data["log_members"]),
+            defects=tuple(Defect(**defect) for defect in data["defects"]),
         )

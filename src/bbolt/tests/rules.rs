@@ -540,3 +540,16 @@ fn stopping_is_obeyed_within_a_mebibyte() {
     assert_eq!(calls.len(), 4);
     assert!(calls.windows(2).all(|pair| pair[1] - pair[0] <= 1 << 20));
 }
+
+#[test]
+fn branches_of_leaves_are_read_by_threads_unless_something_is_wrong_in_them() {
+    let bytes = build(512, &sample());
+    let (seen, walked) = judge(&bytes).unwrap();
+    assert!(seen.parts > 1, "{} subtrees", seen.parts);
+    let leaves = pages_with(&bytes, 512, LEAF_PAGE_FLAG);
+    let mut broken = bytes.clone();
+    put(&mut broken, leaves[0] * 512 + PAGE_ID, &7_777_u64.to_le_bytes());
+    let (found, again) = judge(&broken).unwrap();
+    assert_eq!((found.codes(), found.parts, again), (vec!["page-id"], seen.parts - 1, walked));
+    assert_eq!(found.buckets, seen.buckets);
+}

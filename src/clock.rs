@@ -1,19 +1,27 @@
-//! The time of day as RFC 3339.
+//! The time of day as text.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_A_DAY: u64 = 86_400;
 
 /// Seconds since 1970; 0 for a clock set before that.
-pub(super) fn unix_seconds() -> u64 {
+#[must_use]
+pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// `2026-11-22T23:00:00Z` for seconds since 1970.
-pub(super) fn rfc3339(seconds: u64) -> String {
+#[must_use]
+pub fn rfc3339(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / SECONDS_A_DAY);
     let second = seconds % SECONDS_A_DAY;
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// The same without punctuation, `20261122T230000Z`: RFC 3339's basic form, fit for file names.
+#[must_use]
+pub fn stamp(seconds: u64) -> String {
+    rfc3339(seconds).replace(['-', ':'], "")
 }
 
 /// Year, month and day of a day since 1970, in the Gregorian calendar. Years begin in March here, which puts the leap
@@ -50,5 +58,6 @@ mod tests {
         ] {
             assert_eq!(rfc3339(seconds), text);
         }
+        assert_eq!(stamp(1_795_388_400), "20261122T230000Z");
     }
 }
