@@ -118,8 +118,8 @@ def compare(
         ignore_rewritten=ignore_rewritten,
         progress=progress,
     ) as differences:
-        kept = tuple(islice(differences.keys(), limit))
-        for _ in differences.keys():
+        kept = tuple(islice(differences, limit))
+        for _ in differences:
             pass
         return differences.result(kept)
 
@@ -169,7 +169,7 @@ class Differences:
     def __exit__(self, *_exception: object) -> None:
         self._stack.close()
 
-    def keys(self) -> Iterator[KeyDifference]:
+    def __iter__(self) -> Iterator[KeyDifference]:
         """Give the next differences as they are found, in the order of the keys."""
         for batch in iter(self._core.next, []):
             for change, key, a, b in batch:

@@ -12,8 +12,8 @@ class PlannedChange:
 
     Attributes:
         key: The key.
-        action: `create`: it is not there and is put. `update`: it gets the value of the snapshot. `delete`: the snapshot
-            has it not.
+        action: `create`: it is not there and is put. `update`: it gets the value of the snapshot. `delete`: the
+            snapshot has it not.
         size: Bytes of the value that it gets; 0 for a deletion.
         mod_revision: Revision of its last change in the cluster, which must still be the same; 0: it must not be there.
     """
