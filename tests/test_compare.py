@@ -24,12 +24,26 @@ from dcos_etcd import (
 from gateway import Gateway, delete, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from dcos_etcd.testing import Cluster, EtcdBinaries
 
 Space = dict[bytes, Entry]
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Cluster], Gateway]]:
+    """Opens connections to the first member of a cluster; they are closed with the test."""
+    opened: list[Gateway] = []
+
+    def to(cluster: Cluster) -> Gateway:
+        opened.append(Gateway(cluster.endpoints[0]))
+        return opened[-1]
+
+    yield to
+    for gateway in opened:
+        gateway.close()
 
 
 def expected(a: Space, b: Space) -> dict[bytes, str]:
@@ -78,11 +92,11 @@ def space_at(gateway: Gateway, revision: int) -> Space:
 
 
 def test_random_states_differ_as_plain_mappings_do(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path
+    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
     chance = random.Random(etcd.version)
     with make_cluster(binaries=etcd) as cluster:
-        gateway = Gateway(cluster.endpoints[0])
+        gateway = connect(cluster)
         leases = [0, *(int(gateway.call("lease/grant", {"TTL": "3600"})["ID"]) for _ in range(2))]
         archives: list[tuple[Path, int]] = []
         for number in range(3):
@@ -110,7 +124,6 @@ def test_random_states_differ_as_plain_mappings_do(
             ]
             check(back.keys, narrowed[0], narrowed[1], values=False)
             assert (back.counts.keys_a, back.counts.keys_b) == (len(narrowed[0]), len(narrowed[1]))
-        gateway.close()
 
 
 def access_of(cluster: Cluster) -> dict[str, Any]:
@@ -182,6 +195,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         dcos_etcd.backup(directory / "b.tar.gz", **cluster.access)
         gateway.call("kv/compaction", {"revision": str(int(old) + 1)})
         dcos_etcd.backup(directory / "c.tar.gz", **cluster.access)
+        gateway.close()
         with pytest.raises(CompactedError) as compacted:
             dcos_etcd.compare(directory / "a.tar.gz", cluster.endpoints, revision_b=3)
         with pytest.raises(FutureRevisionError) as future:
@@ -238,7 +252,7 @@ def test_the_shell_shows_what_differs_and_says_so_by_its_exit_status(pair: dict[
         ("value", "base64:/wo="),
     ]
     assert "old" not in table.stdout
-    assert lines[-1] == "verdict:      different"
+    assert lines[-1] == "verdict:     different"
     with_values = run("diff", a, b, "--values", "--prefix=value")
     assert with_values.stdout.splitlines()[1:4] == [lines[5], "  - old", "  + new"]
 
@@ -252,7 +266,7 @@ def test_the_shell_shows_what_differs_and_says_so_by_its_exit_status(pair: dict[
     assert (summary["summary"]["equal"], summary["summary"]["keys"]["added"]) == (False, 1)
 
     same = run("diff", a, a)
-    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "verdict:      equal")
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "verdict:     equal")
     old = str(pair["old"])
     assert run("diff", b, a, f"--revision-a={old}", "--only-keys").returncode == 0
 
@@ -303,15 +317,14 @@ def test_tls_and_a_role_for_some_keys_are_enough_to_compare_those(
 
 
 def test_pages_of_large_values_are_read_as_small_ones_are(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
     with make_cluster(binaries=some_etcd) as cluster:
-        gateway = Gateway(cluster.endpoints[0])
+        gateway = connect(cluster)
         for first in range(0, 9000, 100):
             gateway.transact([put(b"/a/%05d" % number, b"") for number in range(first, first + 100)])
         for number in range(70):
             gateway.put(b"/b/%03d" % number, bytes([number]) * 1_000_000)
-        gateway.close()
         archive = tmp_path / "a.tar.zst"
         dcos_etcd.backup(archive, **cluster.access)
         found = dcos_etcd.compare(archive, cluster.endpoints)

@@ -71,8 +71,9 @@ def compare(
     `http://10.0.0.1:2379`, or a list of endpoints, of which the first that answers is read at one revision.
 
     Beside the keys, whole and newest states are compared: with a `prefix` or at an older revision there are only keys.
-    Of a live cluster `auth_enabled`, `cluster_version` and the users' `no_password` are not known, and are left out;
-    passwords, the keys of leases and the time that leases have left are never compared.
+    What a live cluster does not tell is left out: `auth_enabled`, `cluster_version`, the users' `no_password`, and what
+    the role root may do, which is everything. Passwords, the keys of leases and the time that leases have left are never
+    compared.
 
     Memory is that of the two snapshots' indexes and of some 80 MB a side, however large they are and however much
     differs; values are compared by their SHA-256.
@@ -289,6 +290,8 @@ def _comparable(a: Parts, b: Parts) -> tuple[Parts, Parts]:
     bare = [{part: dict(side[part]) for part in both} for side in (a, b)]
     for side in bare:
         side["users"] = {name: replace(user, no_password=False) for name, user in side["users"].items()}
+        # It allows everything, whatever is stored; servers since 3.6 answer so, and older ones what is stored.
+        side["roles"] = {name: role for name, role in side["roles"].items() if name != "root"}
     return bare[0], bare[1]
 
 
