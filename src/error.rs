@@ -173,6 +173,30 @@ pub enum Error {
         message: String,
     },
 
+    /// etcd answered a request with an error of its own, such as a full database.
+    #[error("{endpoint}: {message}")]
+    Refused {
+        /// Who answered.
+        endpoint: String,
+        /// etcd's words.
+        message: String,
+    },
+
+    /// Putting keys back ended before its end; what was written stays.
+    #[error(
+        "stopped after {done} of {planned} changes: {cause}; run it again when that is mended, what is done is passed \
+         over"
+    )]
+    PutBackStopped {
+        /// Changes that etcd has acknowledged, or found to be made already.
+        done: u64,
+        /// Changes that were to be made.
+        planned: u64,
+        /// Why it ended.
+        #[source]
+        cause: Box<Error>,
+    },
+
     /// The stream ended, or broke its own announcement, before the snapshot was whole.
     #[error("{endpoint}: snapshot stream broken after {received} bytes: {reason}")]
     BrokenStream {

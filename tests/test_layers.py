@@ -40,6 +40,8 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
     {
         "snapshot": set(),
         "history": {"snapshot"},
+        "compare": {"history"},
+        "put_back": {"history", "compare"},
         "data_dir": {"snapshot"},
         "restore": {"snapshot", "data_dir"},
         "backup": {"snapshot"},
@@ -144,7 +146,9 @@ PYTHON_LAYERS = (
     {"models"},
     {"_access", "_progress", "_rewrite", "display"},
     {"listing"},
+    {"changes"},
     {"api", "reader"},
+    {"comparing", "putting_back"},
     {"dcos"},
     {"cli"},
     {"__main__"},

@@ -31,13 +31,15 @@ def test_all_is_what_can_be_imported() -> None:
 
 
 def test_all_holds_what_models_exceptions_and_api_export() -> None:
-    from dcos_etcd import api, exceptions, models, reader  # noqa: PLC0415
+    from dcos_etcd import api, comparing, exceptions, models, putting_back, reader  # noqa: PLC0415
 
     assert set(dcos_etcd.__all__) == {
         *models.__all__,
         *exceptions.__all__,
         *api.__all__,
         *reader.__all__,
+        *comparing.__all__,
+        *putting_back.__all__,
         "__version__",
     }
 

@@ -5,8 +5,9 @@
     >>> dcos_etcd.verify("etcd.tar.gz").status.revision  # doctest: +SKIP
     1042
 
-Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot. They return
-frozen dataclasses and raise subclasses of `EtcdError`.
+Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot, `compare` tells
+two apart, `put_back` writes its keys into a live cluster. They return frozen dataclasses and raise subclasses of
+`EtcdError`.
 
 Names are loaded when they are first touched, so that importing the package costs next to nothing.
 """
@@ -19,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcos_etcd._core import __version__
     from dcos_etcd.api import backup, diagnose, member_list, restore, status, verify
+    from dcos_etcd.comparing import compare
     from dcos_etcd.exceptions import (
         AccessDeniedError,
         ArchiveExistsError,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
         MissingHashError,
         NoSpaceError,
         NotASnapshotError,
+        PutBackStoppedError,
+        RequestRefusedError,
         RestoreUnprovenError,
         SnapshotClosedError,
         SnapshotError,
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
     from dcos_etcd.models import (
         Alarm,
         BackupReport,
+        Comparison,
+        Conflict,
         Diagnosis,
         EndpointFacts,
         Entry,
@@ -57,26 +63,33 @@ if TYPE_CHECKING:
         HashKv,
         Health,
         Inspection,
+        KeyCounts,
+        KeyDifference,
         KeyFigure,
         Lease,
         Manifest,
         Member,
         MemberList,
         Permission,
+        PlannedChange,
         PlannedMember,
         PrefixStats,
         Progress,
+        PutBackCounts,
+        PutBackReport,
         ResponseHeader,
         RestoreReport,
         Rewritten,
         Role,
         Skipped,
+        StateDifference,
         Stats,
         Status,
         Tls,
         User,
         VerifyReport,
     )
+    from dcos_etcd.putting_back import PutBackPlan, plan_put_back, put_back
     from dcos_etcd.reader import Snapshot, SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 __all__ = [
@@ -87,6 +100,8 @@ __all__ = [
     "BootstrapError",
     "BrokenStreamError",
     "CompactedError",
+    "Comparison",
+    "Conflict",
     "CorruptSnapshotError",
     "DataDirInUseError",
     "DataDirNotEmptyError",
@@ -105,6 +120,8 @@ __all__ = [
     "Health",
     "Inspection",
     "InvalidArgumentError",
+    "KeyCounts",
+    "KeyDifference",
     "KeyFigure",
     "KeyNotFoundError",
     "Lease",
@@ -115,9 +132,15 @@ __all__ = [
     "NoSpaceError",
     "NotASnapshotError",
     "Permission",
+    "PlannedChange",
     "PlannedMember",
     "PrefixStats",
     "Progress",
+    "PutBackCounts",
+    "PutBackPlan",
+    "PutBackReport",
+    "PutBackStoppedError",
+    "RequestRefusedError",
     "ResponseHeader",
     "RestoreReport",
     "RestoreUnprovenError",
@@ -130,6 +153,7 @@ __all__ = [
     "SnapshotView",
     "SnapshotWarning",
     "StalledError",
+    "StateDifference",
     "Stats",
     "Status",
     "StorageVersionError",
@@ -138,16 +162,25 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "backup",
+    "compare",
     "diagnose",
     "member_list",
     "open",
+    "plan_put_back",
+    "put_back",
     "restore",
     "status",
     "verify",
 ]
 
-_VERBS = frozenset({"backup", "diagnose", "member_list", "restore", "status", "verify"})
-_READING = frozenset({"Snapshot", "SnapshotView", "open"})
+# Where a name lives that is neither an exception nor a model.
+_HOMES = {
+    "__version__": "_core",
+    **dict.fromkeys(("backup", "diagnose", "member_list", "restore", "status", "verify"), "api"),
+    **dict.fromkeys(("Snapshot", "SnapshotView", "open"), "reader"),
+    "compare": "comparing",
+    **dict.fromkeys(("PutBackPlan", "plan_put_back", "put_back"), "putting_back"),
+}
 
 
 def __getattr__(name: str) -> object:
@@ -155,16 +188,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - loaded already, looked up only here
 
-    if name == "__version__":
-        home = "_core"
-    elif name in _VERBS:
-        home = "api"
-    elif name in _READING:
-        home = "reader"
-    elif name == "Defect" or name.endswith(("Error", "Warning")):
-        home = "exceptions"
-    else:
-        home = "models"
+    is_exception = name == "Defect" or name.endswith(("Error", "Warning"))
+    home = _HOMES.get(name, "exceptions" if is_exception else "models")
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

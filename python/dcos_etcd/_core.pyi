@@ -10,7 +10,9 @@ from dcos_etcd.models import Handover
 _Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
 __all__ = [
+    "Comparison",
     "Cursor",
+    "PutBackPlan",
     "Reader",
     "Table",
     "__version__",
@@ -31,6 +33,44 @@ _Entry: TypeAlias = tuple[bytes, bytes, int, int, int, int]
 @final
 class Table:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+_Side: TypeAlias = tuple[int, bytes | None, int, int, int, int]
+
+@final
+class Comparison:
+    def __new__(
+        cls,
+        a: Reader | Access,
+        b: Reader | Access,
+        *,
+        prefix: bytes,
+        revision_a: int | None,
+        revision_b: int | None,
+        values: bool,
+        state: bool,
+        progress: _Progress | None,
+    ) -> Comparison: ...
+    @property
+    def revisions(self) -> tuple[int, int]: ...
+    def counts(self) -> dict[str, int]: ...
+    def next(self) -> list[tuple[Any, bytes, _Side | None, _Side | None]]: ...
+    def states(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]: ...
+
+@final
+class PutBackPlan:
+    def __new__(
+        cls,
+        reader: Reader,
+        *,
+        access: Access,
+        prefix: bytes,
+        revision: int | None,
+        delete_extra: bool,
+        progress: _Progress | None,
+    ) -> PutBackPlan: ...
+    def about(self) -> dict[str, Any]: ...
+    def apply(self, *, progress: _Progress | None) -> dict[str, Any]: ...
+    def changes(self, first: int) -> list[tuple[Any, bytes, int, int]]: ...
 
 @final
 class Cursor:

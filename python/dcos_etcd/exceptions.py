@@ -24,6 +24,8 @@ catches in such a place::
     ├── AccessDeniedError           (PermissionError)
     ├── BrokenStreamError           (ConnectionError)
     ├── StalledError                (TimeoutError)
+    ├── RequestRefusedError         (RuntimeError)
+    ├── PutBackStoppedError         (RuntimeError)
     ├── RestoreUnprovenError        (RuntimeError)
     └── DcosError                   (RuntimeError)
 
@@ -66,6 +68,8 @@ __all__ = [
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
+    "PutBackStoppedError",
+    "RequestRefusedError",
     "RestoreUnprovenError",
     "SnapshotClosedError",
     "SnapshotError",
@@ -367,6 +371,38 @@ class AccessDeniedError(EtcdError, PermissionError):
     def __init__(self, message: str, *, endpoint: str) -> None:
         super().__init__(message)
         self.endpoint = endpoint
+
+
+class RequestRefusedError(EtcdError, RuntimeError):
+    """etcd answered a request with an error of its own, such as a full database or a lost leader.
+
+    Attributes:
+        endpoint: Who answered.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("endpoint",)
+
+    def __init__(self, message: str, *, endpoint: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+
+
+class PutBackStoppedError(EtcdError, RuntimeError):
+    """Putting keys back could not go on to its end; what was written stays, and another run goes on from there.
+
+    The reason is its `__cause__`.
+
+    Attributes:
+        done: Changes that are made.
+        planned: Changes that were to be made.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("done", "planned")
+
+    def __init__(self, message: str, *, done: int, planned: int) -> None:
+        super().__init__(message)
+        self.done = done
+        self.planned = planned
 
 
 class BrokenStreamError(EtcdError, ConnectionError):

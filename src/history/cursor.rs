@@ -47,21 +47,22 @@ pub struct Row {
 /// Keys of a range as they were at a revision, in key order.
 #[derive(Debug)]
 pub struct Cursor {
-    store: Arc<Store>,
-    index: Arc<Index>,
+    pub(super) store: Arc<Store>,
+    pub(super) index: Arc<Index>,
     revision: i64,
     positions: Range<usize>,
     left: u64,
     keys_only: bool,
     rows: usize,
+    pub(super) digests: usize,
 }
 
 /// A row that is to be read, and its place in the batch.
-struct Wanted {
-    place: Place,
-    id: KeyId,
-    record: Record,
-    row: usize,
+pub(super) struct Wanted {
+    pub(super) place: Place,
+    pub(super) id: KeyId,
+    pub(super) record: Record,
+    pub(super) row: usize,
 }
 
 impl Cursor {
@@ -80,7 +81,8 @@ impl Cursor {
         let revision = store.resolve(revision)?;
         let index = store.index(progress)?;
         let (positions, left) = (index.positions(range), limit.unwrap_or(u64::MAX));
-        Ok(Self { store, index, revision, positions, left, keys_only, rows: FIRST_ROWS })
+        let (rows, digests) = (FIRST_ROWS, Self::FIRST_DIGESTS);
+        Ok(Self { store, index, revision, positions, left, keys_only, rows, digests })
     }
 
     /// The next rows; none at the end.
@@ -103,6 +105,11 @@ impl Cursor {
             if self.store.is_compressed() { (COMPRESSED_ROWS, COMPRESSED_BYTES) } else { (ROWS, BYTES) };
         let rows = self.rows;
         self.rows = (rows * GROWTH).min(most_rows);
+        self.take(rows, most_bytes)
+    }
+
+    /// Takes the next keys that are there: `rows` at most, and fewer when they have more than `most_bytes`.
+    pub(super) fn take(&mut self, rows: usize, most_bytes: u64) -> Vec<Wanted> {
         let mut wanted = Vec::new();
         let mut bytes = 0_u64;
         while wanted.len() < rows && self.left > 0 {
@@ -129,6 +136,26 @@ impl Store {
         let range = KeyRange::one(key);
         let mut cursor = Cursor::new(Arc::clone(self), &range, revision, Some(1), false, progress)?;
         Ok(cursor.next_batch(progress)?.pop())
+    }
+
+    /// The versions of `keys` that were there at `revision`, in the order of `keys`, without those that were not.
+    ///
+    /// # Errors
+    /// Those of [`Store::get`].
+    pub fn get_all<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a [u8]>,
+        revision: Option<i64>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Row>> {
+        let revision = self.resolve(revision)?;
+        let index = self.index(progress)?;
+        let mut wanted = Vec::new();
+        for id in keys.filter(|key| !key.is_empty()).filter_map(|key| index.find(key)) {
+            let found = index.live(id, revision).and_then(|place| Some((place, index.record(place)?)));
+            wanted.extend(found.map(|(place, record)| Wanted { place, id, record, row: wanted.len() }));
+        }
+        read(self, &index, wanted, false, progress)
     }
 
     /// Whether `key` was there at `revision`. Reads no value.
@@ -171,12 +198,28 @@ impl Store {
 fn read(
     store: &Store,
     index: &Index,
-    mut wanted: Vec<Wanted>,
+    wanted: Vec<Wanted>,
     keys_only: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Row>> {
-    let mut watch = Watch::new(store, progress);
     let mut rows = vec![Row::default(); wanted.len()];
+    visit(store, index, wanted, progress, &mut |at, stored| {
+        if let Some(slot) = rows.get_mut(at) {
+            *slot = row(stored, keys_only);
+        }
+    })?;
+    Ok(rows)
+}
+
+/// Hands over what is wanted in the order of the file, each with its place in the batch.
+pub(super) fn visit(
+    store: &Store,
+    index: &Index,
+    mut wanted: Vec<Wanted>,
+    progress: &dyn Progress,
+    each: &mut dyn FnMut(usize, &Stored<'_>),
+) -> Result<()> {
+    let mut watch = Watch::new(store, progress);
     wanted.sort_unstable_by_key(|one| one.place);
     let mut rest = wanted.as_slice();
     while let Some((first, _)) = rest.split_first() {
@@ -187,9 +230,7 @@ fn read(
             let Some((next, behind)) = rest.split_first() else { return Ok(ControlFlow::Break(())) };
             if place == next.place.number() {
                 let stored = expect(index, next, &element).map_err(|defect| store.fail(defect))?;
-                if let Some(slot) = rows.get_mut(next.row) {
-                    *slot = row(&stored, keys_only);
-                }
+                each(next.row, &stored);
                 rest = behind;
             }
             let near = rest.first().is_some_and(|next| next.place.number() - place <= NEAR);
@@ -200,8 +241,7 @@ fn read(
             return Err(store.fail(missing(first.record)));
         }
     }
-    store.unchanged()?;
-    Ok(rows)
+    store.unchanged()
 }
 
 /// The entry that the index had seen here.

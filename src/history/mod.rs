@@ -24,6 +24,7 @@
 //! of the key space is that of `hash.go`, and leases hold the keys that a server would attach to them at boot.
 
 mod cursor;
+mod digest;
 mod facts;
 mod hash_kv;
 mod index;
@@ -37,6 +38,7 @@ mod store;
 mod tests;
 
 pub use cursor::{Cursor, Row};
+pub use digest::{Digest, Digests};
 pub use facts::{AuthState, LeaseKeys};
 pub use hash_kv::{HashKv, HashRule};
 pub use index::Index;

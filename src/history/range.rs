@@ -62,6 +62,12 @@ impl KeyRange {
         &self.start
     }
 
+    /// The first key that does not belong any more; `None` for no end.
+    #[must_use]
+    pub fn end_key(&self) -> Option<&[u8]> {
+        self.end.as_deref()
+    }
+
     /// Where the range ends.
     #[must_use]
     pub fn end(&self) -> Bound<&[u8]> {

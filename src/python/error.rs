@@ -79,6 +79,14 @@ fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         }
         Error::Unavailable { tried } => ("EndpointUnavailableError", [("tried", tried)].into_py_dict(py)),
         Error::Denied { endpoint, message: _ } => ("AccessDeniedError", [("endpoint", endpoint)].into_py_dict(py)),
+        Error::Refused { endpoint, message: _ } => ("RequestRefusedError", [("endpoint", endpoint)].into_py_dict(py)),
+        Error::PutBackStopped { done, planned, cause } => {
+            let stopped = [("done", done), ("planned", planned)].into_py_dict(py)?;
+            let class = exceptions(py)?.getattr("PutBackStoppedError")?;
+            let exception = PyErr::from_value(class.call((message,), Some(&stopped))?);
+            exception.set_cause(py, Some(convert(py, cause)?));
+            return Ok(exception);
+        }
         Error::BrokenStream { endpoint, received, reason } => {
             let attributes = [("endpoint", endpoint), ("reason", reason)].into_py_dict(py)?;
             attributes.set_item("received", received)?;

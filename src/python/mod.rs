@@ -9,11 +9,13 @@
 mod access;
 mod arrow;
 mod backup;
+mod compare;
 mod diagnose;
 mod error;
 mod inspect;
 mod member_list;
 mod progress;
+mod put_back;
 mod reader;
 mod report;
 mod restore;
@@ -29,6 +31,8 @@ mod _core {
     #[pymodule_export]
     use super::backup::backup;
     #[pymodule_export]
+    use super::compare::PyComparison;
+    #[pymodule_export]
     use super::diagnose::diagnose;
     #[pymodule_export]
     use super::inspect::in_use;
@@ -36,6 +40,8 @@ mod _core {
     use super::inspect::inspect;
     #[pymodule_export]
     use super::member_list::member_list;
+    #[pymodule_export]
+    use super::put_back::PyPutBackPlan;
     #[pymodule_export]
     use super::reader::{PyCursor, PyReader};
     #[pymodule_export]

@@ -27,7 +27,7 @@ pub(super) struct PyReader {
 pub(super) struct PyCursor(Mutex<Cursor>);
 
 impl PyReader {
-    fn store(&self, py: Python<'_>) -> PyResult<Arc<Store>> {
+    pub(super) fn store(&self, py: Python<'_>) -> PyResult<Arc<Store>> {
         let held = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
         held.map_or_else(|| Err(closed(py, &self.path)), Ok)
     }
