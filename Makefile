@@ -15,7 +15,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small clean
+.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small bench-large bench-libraries clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,11 +59,18 @@ py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
 	$(BIN)/python tests/etcd_binaries.py
 
-bench: $(MODULE) etcd-binaries ## Measure us beside the peers on 1.35 GiB, in 7 minutes; needs 8 GiB of disk in TMPDIR
+bench: $(MODULE) etcd-binaries ## Measure us beside the peers on 1.35 GiB, in 12 minutes; needs 8 GiB of disk in TMPDIR
 	$(BIN)/python benches/bench.py $(ARGS)
 
-bench-small: $(MODULE) etcd-binaries ## The same on 120 MiB, in a minute
-	$(BIN)/python benches/bench.py --keys 60000 $(ARGS)
+bench-small: $(MODULE) etcd-binaries ## The same on 120 MiB, in two minutes
+	$(BIN)/python benches/bench.py --keys 60000 --rounds 2 $(ARGS)
+
+bench-large: $(MODULE) etcd-binaries ## Memory and time on 8 GiB, in 10 minutes; needs 27 GiB of disk in TMPDIR
+	cargo build --release --quiet --no-default-features --example large_database
+	$(BIN)/python benches/bench.py --large $(ARGS)
+
+bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FILE
+	cargo run --release --quiet --manifest-path benches/libraries/Cargo.toml -- $(FILE)
 
 clean: ## Remove what was built; the cache of etcd binaries stays
 	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,9 @@
 """Measures this tool beside the programs that it replaces, in one run on one machine: `make bench`.
 
 A real etcd is filled, then every program does its part several times, interleaved. Nothing is dropped: the tables show
-medians, and how far the runs lie apart. Progress goes to stderr, the tables to stdout.
+medians, and how far the runs lie apart. Progress goes to stderr, the tables to stdout. With `--large` the database is
+written by a program of ours and restored into the server, since filling that with 8 GiB would take an hour; the old way
+through `tarfile` is left out then, for it would take another.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dcos_etcd
+from cost import Cost
 from dcos_etcd.testing import BinariesNotFoundError, Cluster, EtcdBinaries
 from fill import SERVER_FLAGS, fill
-from report import Row, Run, Step, comparison, every_step, in_turn
+from report import Row, Run, Step, comparison, every_step, in_turn, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +38,23 @@ OURS = str(BIN / "dcos-etcdctl")
 ALL_KEYS = 680_000
 """Gives a database of about 1.35 GiB."""
 
+LARGE_KEYS = 4_000_000
+"""Gives one of about 8 GiB, as the writer makes them."""
+
+MOST_DISK = 27 * GIB
+"""Bytes of disk that must be free for the large database, an archive of each kind and two copies."""
+
+PACKERS = "dcos-etcd-pack"
+"""Name of our threads that compress."""
+
+MAX_RATE = 100
+"""Mebibytes a second of the backup that is held back while puts are timed: less than half of what a free one takes."""
+
 DISK_PER_KEY = 8 * GIB // ALL_KEYS
 """Bytes of disk that must be free for each key: the server with its log, every archive and one restored copy."""
+
+WRITER = Path("target", "release", "examples", "large_database")
+"""Writes the large database; `make` builds it."""
 
 SHORT_RUNS = 11
 """How often the programs run that take milliseconds."""
@@ -101,10 +119,14 @@ class Bench:
         words = [program, *map(str, command[1:])]
         measure = [sys.executable, "-I", "-S", str(HERE / "measure.py"), str(taken), str(output), *words]
         subprocess.run(measure, check=True, env=environment(), stdin=subprocess.DEVNULL)
-        wall, user, system, peak, status = taken.read_text().split()
+        usage, *threads = taken.read_text().splitlines()
+        wall, user, system, peak, status = usage.split()
+        packing = sum(
+            float(seconds) for seconds, _, name in (line.partition(" ") for line in threads) if name == PACKERS
+        )
         if status != "0" or (result and not result.exists()):
             raise Failed(f"{title} exited with {status}: {output.read_text(errors='replace')[-2000:]}")
-        run = Run(float(wall), float(user) + float(system), int(peak) * 1024, size_of(result) if result else 0)
+        run = Run(float(wall), float(user) + float(system), int(peak) * 1024, size_of(result) if result else 0, packing)
         self.steps.setdefault(key, Step(title)).runs.append(run)
         say(f"{title}: {run.wall:.2f} s")
 
@@ -149,8 +171,8 @@ class Networked:
     """Backups of a running member."""
 
     def __init__(self, bench: Bench, binaries: EtcdBinaries, url: str) -> None:
-        self.bench, self.etcdctl, self.url = bench, binaries.etcdctl, url
-        self.version = binaries.version
+        self.bench, self.binaries, self.url = bench, binaries, url
+        self.etcdctl, self.version = binaries.etcdctl, binaries.version
 
     def ours(self, name: str) -> None:
         """One pass into an archive."""
@@ -158,11 +180,16 @@ class Networked:
         command: list[str | Path] = [OURS, "backup", archive, "--endpoints", self.url]
         self.bench.run(f"backup {name}", f"dcos-etcdctl backup .{name}", command, archive)
 
-    def theirs(self) -> None:
-        """A snapshot, then an archive of it."""
-        db, archive = self.bench.path("peer.db"), self.bench.path("peer.tar.gz")
+    def save(self) -> None:
+        """A snapshot."""
+        db = self.bench.path("peer.db")
         command: list[str | Path] = [self.etcdctl, f"--endpoints={self.url}", "snapshot", "save", db]
         self.bench.run("save", f"etcdctl {self.version} snapshot save", command, db)
+
+    def theirs(self) -> None:
+        """A snapshot, then an archive of it."""
+        self.save()
+        db, archive = self.bench.path("peer.db"), self.bench.path("peer.tar.gz")
         self.bench.run("pack", "tarfile x:gz", [sys.executable, "-c", PACK, db, archive], archive)
 
     def round(self, *, backwards: bool) -> None:
@@ -170,6 +197,25 @@ class Networked:
         works: list[Callable[[], None]] = [self.theirs, lambda: self.ours("tar.gz"), lambda: self.ours("tar.zst")]
         for work in reversed(works) if backwards else works:
             work()
+
+    def under_load(self, cost: Cost, *, backwards: bool) -> None:
+        """Every way to a snapshot once, while puts are timed; these runs are in no other table."""
+        aside = Networked(Bench(self.bench.path("aside")), self.binaries, self.url)
+        aside.bench.directory.mkdir(exist_ok=True)
+        held = aside.bench.path("held.tar.zst")
+        slowly: list[str | Path] = [OURS, "backup", held, "--endpoints", self.url, "--max-rate", f"{MAX_RATE}MiB"]
+        works: dict[str, Callable[[], None] | None] = {
+            "nothing": None,
+            f"etcdctl {self.version} snapshot save": aside.save,
+            "dcos-etcdctl backup .tar.zst": lambda: aside.ours("tar.zst"),
+            "dcos-etcdctl backup .tar.gz": lambda: aside.ours("tar.gz"),
+            f"dcos-etcdctl backup .tar.zst --max-rate {MAX_RATE}MiB": lambda: aside.bench.run(
+                "held", f"dcos-etcdctl backup .tar.zst --max-rate {MAX_RATE}MiB", slowly, held
+            ),
+        }
+        for what, work in reversed(works.items()) if backwards else works.items():
+            cost.during(what, work)
+        remove(aside.bench.directory)
 
 
 class Offline:
@@ -234,7 +280,7 @@ class Offline:
         """One SHA-256 pass."""
         self.bench.run("openssl", "openssl dgst -sha256", ["openssl", "dgst", "-sha256", self.db])
 
-    def round(self, *, backwards: bool) -> None:
+    def round(self, *, backwards: bool, old_way: bool = True) -> None:
         """Everything once."""
         works: list[Callable[[], None]] = [
             lambda: self.restore(self.db, "db"),
@@ -242,9 +288,9 @@ class Offline:
             self.copy,
             self.digest,
             lambda: self.restore(self.bench.path("ours.tar.gz"), "tar.gz"),
-            self.unpack,
+            *([self.unpack] if old_way else []),
             lambda: self.restore(self.bench.path("ours.tar.zst"), "tar.zst"),
-            self.etcdctl_restore,
+            *([self.etcdctl_restore] if old_way else []),
             self.our_status,
             self.etcdutl_status,
             lambda: self.verify("tar.gz"),
@@ -276,7 +322,7 @@ def rows(bench: Bench) -> list[Row]:
     made = [
         Row("backup .tar.gz", bench["backup tar.gz"], old_backup, 6, 1.07),
         Row("backup .tar.zst", bench["backup tar.zst"], old_backup, 8, 1),
-        Row("backup .tar.zst", bench["backup tar.zst"], save, 1 / 1.1),
+        Row("backup .tar.zst", bench["backup tar.zst"], save, 1 / 1.1, less_cpu=True),
         Row("restore .tar.gz", bench["restore tar.gz"], old_restore, 5),
         Row("restore .tar.zst", bench["restore tar.zst"], old_restore, 6),
         Row("restore .db", bench["restore db"], bench["etcdutl restore"], 2.5),
@@ -293,6 +339,22 @@ def rows(bench: Bench) -> list[Row]:
         oldest_restore = in_turn([unpack, bench["etcdctl restore"]])
         made.insert(5, Row("restore .tar.gz", bench["restore tar.gz"], oldest_restore))
     return made
+
+
+def large_rows(bench: Bench) -> list[Row]:
+    """The comparisons on the large database: what it shows is the memory."""
+    slower = max(bench["cp"], bench["openssl"], key=lambda step: step.wall)
+    return [
+        Row("backup .tar.gz", bench["backup tar.gz"], bench["save"]),
+        Row("backup .tar.zst", bench["backup tar.zst"], bench["save"], 1 / 1.1, less_cpu=True),
+        Row("restore .tar.gz", bench["restore tar.gz"], bench["etcdutl restore"]),
+        Row("restore .tar.zst", bench["restore tar.zst"], bench["etcdutl restore"]),
+        Row("restore .db", bench["restore db"], bench["etcdutl restore"], 2.5),
+        Row("restore .db", bench["restore db"], slower, 1 / 1.3),
+        Row("status .db", bench["status"], bench["etcdutl status"], 1.5),
+        Row("verify .tar.gz", bench["verify tar.gz"], bench["etcdutl status"]),
+        Row("verify .tar.zst", bench["verify tar.zst"], bench["etcdutl status"]),
+    ]
 
 
 def describe(bench: Bench, keys: int, rounds: int) -> str:
@@ -327,9 +389,7 @@ def commit() -> str:
 
 def measure(bench: Bench, keys: int, rounds: int) -> str:
     """Measure everything and return the report."""
-    binaries = EtcdBinaries.find("3.5")
-    if binaries.etcdutl is None:
-        raise Failed(f"etcd {binaries.version} came without etcdutl")
+    binaries = programs()
     try:
         old = EtcdBinaries.find("3.4")
     except BinariesNotFoundError:
@@ -344,22 +404,76 @@ def measure(bench: Bench, keys: int, rounds: int) -> str:
         networked = Networked(bench, binaries, member.client_url)
         for number in range(rounds):
             networked.round(backwards=number % 2 == 1)
+        # A put waits for the disk, as everywhere but in tests.
+        cluster.extra_args.append("--unsafe-no-fsync=false")
+        member.restart()
+        cost = Cost(member.client_url)
+        for number in range(rounds):
+            networked.under_load(cost, backwards=number % 2 == 1)
     remove(bench.path("cluster"))
     offline = Offline(bench, binaries, old)
     for number in range(rounds):
         offline.round(backwards=number % 2 == 1)
     starts(bench, binaries)
-    tables = [comparison(rows(bench)), every_step(bench.steps.values())]
+    compared = rows(bench)
+    tables = [comparison(compared), summary(compared), cost.report(), every_step(bench.steps.values())]
     return "\n\n".join([describe(bench, keys, rounds), *tables])
+
+
+def measure_large(bench: Bench, keys: int, rounds: int) -> str:
+    """Measure what a large database needs and return the report."""
+    binaries = programs()
+    written = bench.path("written.db")
+    say(f"writing a database of {keys} keys")
+    subprocess.run([HERE.parent / WRITER, written, str(keys)], check=True)
+    with Cluster(members=1, binaries=binaries, directory=bench.path("cluster"), extra_args=SERVER_FLAGS) as cluster:
+        member = cluster.members[0]
+        cluster.stop()
+        cluster.remove_data()
+        say(f"restoring its {written.stat().st_size / GIB:.3f} GiB for etcd {binaries.version}")
+        subprocess.run([OURS, "restore", written, *member.restore_flags], check=True, stdout=subprocess.DEVNULL)
+        remove(written)
+        cluster.start()
+        networked = Networked(bench, binaries, member.client_url)
+        for number in range(rounds):
+            works: list[Callable[[], None]] = [
+                networked.save,
+                lambda: networked.ours("tar.gz"),
+                lambda: networked.ours("tar.zst"),
+            ]
+            for work in reversed(works) if number % 2 else works:
+                work()
+    remove(bench.path("cluster"))
+    offline = Offline(bench, binaries, None)
+    for number in range(rounds):
+        offline.round(backwards=number % 2 == 1, old_way=False)
+    compared = large_rows(bench)
+    tables = [comparison(compared), summary(compared), every_step(bench.steps.values())]
+    return "\n\n".join([describe(bench, keys, rounds), *tables])
+
+
+def programs() -> EtcdBinaries:
+    """The release that is measured against."""
+    binaries = EtcdBinaries.find("3.5")
+    if binaries.etcdutl is None:
+        raise Failed(f"etcd {binaries.version} came without etcdutl")
+    return binaries
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description="measure this tool beside those that it replaces")
-    parser.add_argument("--keys", type=int, default=ALL_KEYS, help="size of the database (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each program runs (default %(default)s)")
+    parser.add_argument("--large", action="store_true", help="a database of 8 GiB, without the old way through tarfile")
+    parser.add_argument("--keys", type=int, help=f"size of the database (default {ALL_KEYS}, large {LARGE_KEYS})")
+    parser.add_argument("--rounds", type=int, help="how often each program runs (default 3, large 1)")
     parser.add_argument("--directory", help="where to write, on a disk (default $TMPDIR or /tmp)")
     arguments = parser.parse_args()
+    work, keys, rounds, disk = (
+        (measure_large, LARGE_KEYS, 1, MOST_DISK // LARGE_KEYS)
+        if arguments.large
+        else (measure, ALL_KEYS, 3, DISK_PER_KEY)
+    )
+    keys, rounds = arguments.keys or keys, arguments.rounds or rounds
     # Ended by Ctrl-C or by kill, wherever it was started from: the directory goes.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
@@ -369,11 +483,11 @@ def main() -> None:
             parser.exit(
                 1, f"{directory.parent} is in memory ({kind}): say where a disk is with --directory or TMPDIR\n"
             )
-        needed, free = arguments.keys * DISK_PER_KEY, shutil.disk_usage(directory).free
+        needed, free = keys * disk, shutil.disk_usage(directory).free
         if free < needed:
             parser.exit(1, f"{free / GIB:.1f} GiB are free in {directory.parent}, {needed / GIB:.1f} are needed\n")
         try:
-            print(measure(Bench(directory), arguments.keys, arguments.rounds))
+            print(work(Bench(directory), keys, rounds))
         except (Failed, BinariesNotFoundError) as error:
             parser.exit(1, f"{error}\n")
 

@@ -1,4 +1,4 @@
-"""Runs one command and writes down what it took: wall time, CPU time, peak memory, exit status.
+"""Runs one command and writes down what it took: wall time, CPU time, peak memory, exit status, CPU time by thread.
 
 Usage: measure.py RESULT OUTPUT COMMAND [ARGUMENT ...]
 
@@ -11,20 +11,49 @@ from __future__ import annotations
 import os
 import sys
 import time
+from select import poll
+
+LOOK = 50
+"""Milliseconds between two looks at the threads: what a thread does after the last look at it is not in its figure."""
+
+
+def threads(pid: int, seen: dict[str, tuple[str, float]]) -> None:
+    """Note the name and the seconds of CPU of every thread."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - pathlib would be most of this process
+            taken = read(f"/proc/{pid}/task/{thread}/schedstat").split()
+            if taken:
+                seen[thread] = (read(f"/proc/{pid}/task/{thread}/comm").strip(), int(taken[0]) / 1e9)
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended, or one of its threads has.
+        return
+
+
+def read(path: str) -> str:
+    """Read a small file."""
+    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        return file.read()
 
 
 def main() -> None:
     """Run the command."""
     result, output, *command = sys.argv[1:]
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    seen: dict[str, tuple[str, float]] = {}
     started = time.perf_counter()
     pid = os.posix_spawn(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     )
-    _, status, usage = os.wait4(pid, 0)
+    ended = poll()
+    ended.register(os.pidfd_open(pid))
+    while not ended.poll(LOOK):
+        threads(pid, seen)
     wall = time.perf_counter() - started
-    with open(result, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would be most of this process
+    _, status, usage = os.wait4(pid, 0)
+    with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123
         print(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, os.waitstatus_to_exitcode(status), file=file)
+        for name, seconds in seen.values():
+            print(seconds, name, file=file)
 
 
 if __name__ == "__main__":

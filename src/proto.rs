@@ -74,6 +74,7 @@ impl<'a> Iterator for Fields<'a> {
 /// The greatest field number there is; Go's readers refuse greater ones.
 const MAX_FIELD: u32 = (1 << 29) - 1;
 
+#[inline]
 fn field(bytes: &[u8]) -> Result<(u32, Value<'_>, &[u8]), &'static str> {
     let (tag, rest) = varint(bytes)?;
     let number = u32::try_from(tag >> 3).ok().filter(|number| *number <= MAX_FIELD).ok_or("field number too large")?;
@@ -104,7 +105,16 @@ fn field(bytes: &[u8]) -> Result<(u32, Value<'_>, &[u8]), &'static str> {
 }
 
 /// Reads a varint off the front; gives it and the rest.
+#[inline]
 pub fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), &'static str> {
+    match bytes.split_first() {
+        // Tags and short lengths, which most of them are.
+        Some((&byte, rest)) if byte < 0x80 => Ok((u64::from(byte), rest)),
+        _ => long_varint(bytes),
+    }
+}
+
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), &'static str> {
     let mut value = 0_u64;
     for (at, &byte) in bytes.iter().enumerate().take(10) {
         // The tenth byte holds the 64th bit alone; more would be lost silently.

@@ -22,7 +22,7 @@ from dcos_etcd.models import BackupReport, Diagnosis, RestoreReport, Status, Tls
 from sample_reports import changed
 
 HELP_FILE = Path(__file__).parent.parent / "docs" / "cli_help.txt"
-COMMANDS = ("backup", "restore", "diagnostic", "verify", "status")
+COMMANDS = ("backup", "restore", "diagnostic", "verify", "status", "keys", "get", "stats")
 
 
 class Verb:
@@ -155,6 +155,12 @@ def test_version_is_printed() -> None:
         ["backup", "a", "b"],
         ["backup", "a", "--dial-timeout", "5"],
         ["backup", "a", "--stall-timeout", "-1s"],
+        *(
+            ["backup", "a", f"--max-rate={rate}"]
+            for rate in ("0", "-1", "0.4", "", "fast", "1m", "1MiB/s", "1e3", "inf")
+        ),
+        ["backup", "a", "--max-rate", "1" + "0" * 400],
+        ["backup", "a", "--max-rate", str(1 << 64)],
         ["backup", "a", "--insecure-skip-tls-verify"],
         ["backup", "a", "--endpoint", "http://a"],
         ["restore", "a", "--bump-revision", "-1"],
@@ -336,6 +342,27 @@ def test_backup_passes_its_flags_and_prints_its_report(backup: Verb, capsys: pyt
     assert err == "dcos-etcdctl: warning: a learner sent it\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1", 1),
+        ("500000", 500_000),
+        ("800k", 800_000),
+        ("800K", 800_000),
+        ("800KiB", 800 << 10),
+        ("20MiB", 20 << 20),
+        ("20Mi", 20 << 20),
+        ("20MB", 20_000_000),
+        (".5M", 500_000),
+        ("1.5G", 1_500_000_000),
+        ("2Gi", 2 << 30),
+    ],
+)
+def test_rates_are_read_with_their_units(backup: Verb, text: str, rate: int) -> None:
+    assert cli.main(["backup", "etcd.tar.gz", "--max-rate", text]) == 0
+    assert backup.options["max_rate"] == rate
+
+
 def test_backup_as_json_is_one_document(backup: Verb, capsys: pytest.CaptureFixture[str]) -> None:
     del backup
 
@@ -357,6 +384,13 @@ def test_restore_without_flags_has_etcdutls_defaults(restore: Verb) -> None:
         "owner": None,
         "bump_revision": None,
         "mark_compacted": False,
+        "revision": None,
+        "prefixes": [],
+        "exclude_prefixes": [],
+        "compact": False,
+        "clear_alarms": False,
+        "disable_auth": False,
+        "drop_leases": False,
         "skip_hash_check": False,
         "dry_run": False,
         "progress": True,
@@ -372,7 +406,8 @@ def test_restore_passes_every_flag(restore: Verb) -> None:
     command = (
         "restore x --data-dir d --wal-dir w --name m --initial-cluster m=http://a:1 --initial-cluster-token t "
         "--initial-advertise-peer-urls http://a:1 --bump-revision 7 --mark-compacted --skip-hash-check=true --dry-run "
-        "--replace --owner 7:8"
+        "--replace --owner 7:8 --revision 40 --prefix /a --prefix=/b --exclude-prefix /a/x --compact --clear-alarms "
+        "--disable-auth --drop-leases"
     )
 
     assert cli.main(command.split()) == 0
@@ -387,6 +422,13 @@ def test_restore_passes_every_flag(restore: Verb) -> None:
         "owner": (7, 8),
         "bump_revision": 7,
         "mark_compacted": True,
+        "revision": 40,
+        "prefixes": [b"/a", b"/b"],
+        "exclude_prefixes": [b"/a/x"],
+        "compact": True,
+        "clear_alarms": True,
+        "disable_auth": True,
+        "drop_leases": True,
         "skip_hash_check": True,
         "dry_run": True,
         "progress": True,

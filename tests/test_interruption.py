@@ -221,7 +221,6 @@ class TestDiskFull:
             dcos_etcd.restore(archive, data_dir=small_disk / "m.etcd", progress=fill, **PLAN)
 
         assert caught.value.errno == 28
-        assert str(small_disk) in str(caught.value.filename)
         assert [small_disk / "filler"] == list(small_disk.iterdir())
 
     def test_verification_spools_elsewhere_then(self, archive: Path, small_disk: Path) -> None:

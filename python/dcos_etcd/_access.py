@@ -18,6 +18,7 @@ DEFAULT_ENDPOINTS = ("http://127.0.0.1:2379",)
 DIAL_TIMEOUT = 2.0
 COMMAND_TIMEOUT = 5.0
 STALL_TIMEOUT = 30.0
+FASTEST = (1 << 64) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -65,3 +66,16 @@ def seconds(name: str, value: float | timedelta) -> float:
     if not (math.isfinite(number) and number > 0):
         raise InvalidArgumentError(f"{name}: {number} s is no time limit; it must be more than 0")
     return number
+
+
+def rate(name: str, value: int | None) -> int | None:
+    """Check a number of bytes a second."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidArgumentError(f"{name}: {value!r} is no whole number of bytes a second")
+    if not 0 < value <= FASTEST:
+        raise InvalidArgumentError(
+            f"{name}: {value} bytes a second are no limit; it must be more than 0 and below 2^64"
+        )
+    return value

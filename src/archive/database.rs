@@ -2,13 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use sha2::{Digest, Sha256};
-
+use super::hash::{Hasher, Pending};
 use super::layout::{HASH_LEN, HASH_REST, PAGE_UNIT};
-use super::stream::{Piece, QUEUE};
+use super::stream::Piece;
 use crate::error::{Error, Result};
 
 /// Takes the bytes of a database.
@@ -16,9 +13,9 @@ pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
 /// Passes pieces of a snapshot on to the sink and to the thread that hashes them, holding back so much that the
 /// hash at its end, of which only the end tells that it is one, never gets through.
-pub(super) struct Database<'a, 'scope> {
+pub(super) struct Database<'a> {
     sink: &'a mut Sink<'a>,
-    hasher: Option<(SyncSender<Piece>, ScopedJoinHandle<'scope, [u8; 32]>)>,
+    hasher: Hasher,
     held: VecDeque<Piece>,
     held_len: u64,
     len: u64,
@@ -26,28 +23,21 @@ pub(super) struct Database<'a, 'scope> {
 }
 
 /// What a database turned out to be.
-#[derive(Debug)]
 pub(super) struct Facts {
     pub(super) len: u64,
-    pub(super) sha256: [u8; 32],
+    pub(super) hash: Pending,
     pub(super) trailer: Option<[u8; 32]>,
 }
 
-impl<'a, 'scope> Database<'a, 'scope> {
-    pub(super) fn new(scope: &'scope Scope<'scope, '_>, sink: &'a mut Sink<'a>, path: &'a Path) -> Result<Self> {
-        let (pieces, queue) = sync_channel::<Piece>(QUEUE);
-        let thread = Builder::new()
-            .name("dcos-etcd-hash".to_owned())
-            .spawn_scoped(scope, move || {
-                let mut hash = Sha256::new();
-                for piece in queue {
-                    hash.update(&*piece);
-                }
-                hash.finalize().into()
-            })
-            .map_err(Error::io("starting a thread to hash", path))?;
-        let hasher = Some((pieces, thread));
-        Ok(Self { sink, hasher, held: VecDeque::new(), held_len: 0, len: 0, path })
+/// Whether the last bytes of a snapshot of this length are the hash, by etcd's own rule: whole pages, and so much
+/// more.
+pub(super) fn has_trailer(len: u64) -> bool {
+    len % PAGE_UNIT == HASH_REST
+}
+
+impl<'a> Database<'a> {
+    pub(super) fn new(sink: &'a mut Sink<'a>, hasher: Hasher, path: &'a Path) -> Self {
+        Self { sink, hasher, held: VecDeque::new(), held_len: 0, len: 0, path }
     }
 
     /// Takes the next bytes of the snapshot.
@@ -69,9 +59,7 @@ impl<'a, 'scope> Database<'a, 'scope> {
     /// Ends the snapshot.
     pub(super) fn finish(mut self) -> Result<Facts> {
         let total = self.len + self.held_len;
-        // etcd's own rule: what is left over from whole pages is the hash.
-        let has_trailer = total % PAGE_UNIT == HASH_REST;
-        let mut rest = self.held_len - if has_trailer { HASH_LEN } else { 0 };
+        let mut rest = self.held_len - if has_trailer(total) { HASH_LEN } else { 0 };
         let mut trailer = Vec::new();
         while let Some(mut piece) = self.held.pop_front() {
             let first = piece.split_to(usize::try_from(rest).unwrap_or(usize::MAX));
@@ -79,28 +67,18 @@ impl<'a, 'scope> Database<'a, 'scope> {
             self.emit(&first)?;
             trailer.extend_from_slice(&piece);
         }
-        let hasher = self.hasher.take().and_then(|(pieces, thread)| {
-            drop(pieces);
-            thread.join().ok()
-        });
-        let sha256 = hasher.ok_or_else(|| self.dead())?;
-        Ok(Facts { len: self.len, sha256, trailer: trailer.first_chunk().copied() })
+        let hash = self.hasher.end(self.len).map_err(Error::io("hashing", self.path))?;
+        Ok(Facts { len: self.len, hash, trailer: trailer.first_chunk().copied() })
     }
 
+    /// The sink first: the hash may be made of what it wrote.
     fn emit(&mut self, piece: &Piece) -> Result<()> {
         if piece.is_empty() {
             return Ok(());
         }
-        match &self.hasher {
-            Some((pieces, _)) => pieces.send(piece.clone()).map_err(|_| self.dead())?,
-            None => return Err(self.dead()),
-        }
+        (self.sink)(piece)?;
+        self.hasher.take(self.len, piece.clone()).map_err(Error::io("hashing", self.path))?;
         self.len += piece.len() as u64;
-        (self.sink)(piece)
-    }
-
-    fn dead(&self) -> Error {
-        let source = std::io::Error::other("the hashing thread ended before its time");
-        Error::Io { action: "hashing", path: self.path.to_owned(), source }
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! What the file's bytes are before they are a tar or a database: read plain, inflated, or decompressed.
 
-use std::io::{self, Read};
+use std::io;
 
 use super::gunzip::Gunzip;
 use super::layout::{GZIP_MAGIC, SKIPPABLE_MAGIC, ZSTD_MAGIC};
 use super::source::Source;
 use super::unzstd::Unzstd;
 use crate::defect::Defect;
+use crate::read_at::ReadAt;
 
 /// Why a decoder cannot go on.
 #[derive(Debug)]
@@ -63,16 +64,16 @@ pub(super) struct Ending {
 }
 
 /// The bytes inside the wrapping, in order.
-pub(super) enum Decoder<R> {
-    Plain(Source<R>),
-    Gzip(Gunzip<R>),
-    Zstd(Unzstd<R>),
+pub(super) enum Decoder<'a> {
+    Plain(Source<'a>),
+    Gzip(Gunzip<'a>),
+    Zstd(Unzstd<'a>),
 }
 
-impl<R: Read> Decoder<R> {
+impl<'a> Decoder<'a> {
     /// Looks at the first bytes of the file to see what it is wrapped in.
-    pub(super) fn new(input: R) -> io::Result<Self> {
-        let mut source = Source::new(input);
+    pub(super) fn new(input: &'a dyn ReadAt) -> io::Result<Self> {
+        let mut source = Source::new(input, 0);
         let wrapping = Wrapping::of(source.peek(ZSTD_MAGIC.len())?);
         Ok(match wrapping {
             Wrapping::Plain => Self::Plain(source),
@@ -94,10 +95,7 @@ impl<R: Read> Decoder<R> {
     pub(super) fn fill(&mut self, buf: &mut [u8], filled: &mut usize) -> Result<(), Failure> {
         while let Some(room) = buf.get_mut(*filled..).filter(|room| !room.is_empty()) {
             let count = match self {
-                Self::Plain(source) => match source.read(room) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    count => count?,
-                },
+                Self::Plain(source) => source.read(room)?,
                 Self::Gzip(gunzip) => gunzip.read(room)?,
                 Self::Zstd(unzstd) => unzstd.read(room)?,
             };

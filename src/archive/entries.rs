@@ -41,7 +41,7 @@ enum Role {
 }
 
 /// Walks a tar from its first header to the end of the stream. Offsets are those of the tar stream.
-pub(super) fn walk(stream: &mut Stream<'_>, database: Database<'_, '_>) -> Result<Found> {
+pub(super) fn walk(stream: &mut Stream<'_>, database: Database<'_>) -> Result<Found> {
     let mut database = Some(database);
     let mut found = Found { database: None, manifest: None };
     let mut extension = Extension::default();
@@ -178,7 +178,7 @@ fn twice(stream: &Stream<'_>, name: &str, offset: u64) -> Error {
 }
 
 /// Passes the body of the snapshot's entry on.
-fn snapshot(stream: &mut Stream<'_>, mut database: Database<'_, '_>, size: u64) -> Result<Facts> {
+fn snapshot(stream: &mut Stream<'_>, mut database: Database<'_>, size: u64) -> Result<Facts> {
     let mut rest = size;
     while rest > 0 {
         let Some(piece) = stream.piece(rest)? else {

@@ -1,7 +1,5 @@
 //! Reads gzip: every member, every checksum, and nothing but zeros after the last one.
 
-use std::io::Read;
-
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::decoder::Failure;
@@ -16,8 +14,8 @@ const FLAGS_RESERVED: u8 = 0b1110_0000;
 const DEFLATE: u8 = 8;
 
 /// Offsets are those of the file.
-pub(super) struct Gunzip<R> {
-    source: Source<R>,
+pub(super) struct Gunzip<'a> {
+    source: Source<'a>,
     state: State,
     inflate: Decompress,
     crc: Crc,
@@ -32,9 +30,14 @@ enum State {
     End,
 }
 
-impl<R: Read> Gunzip<R> {
-    pub(super) fn new(source: Source<R>) -> Self {
+impl<'a> Gunzip<'a> {
+    pub(super) fn new(source: Source<'a>) -> Self {
         Self { source, state: State::Between, inflate: Decompress::new(false), crc: Crc::new() }
+    }
+
+    /// Goes on inside a member, at a block that needs nothing of those before it. `crc` is of what they inflate to.
+    pub(super) fn resume(source: Source<'a>, crc: Crc) -> Self {
+        Self { source, state: State::Data, inflate: Decompress::new(false), crc }
     }
 
     pub(super) fn offset(&self) -> u64 {

@@ -46,6 +46,9 @@ pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// A member's header without name, time or system: deflate, nothing else known.
 pub(super) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
+/// What a sync flush ends with: the lengths of an empty stored block.
+pub(super) const SYNC_MARKER: [u8; 4] = [0, 0, 0xff, 0xff];
+
 /// First bytes of a zstd frame.
 pub(super) const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// Magic of skippable frames, of which the lowest four bits are free.

@@ -1,19 +1,22 @@
 //! Reads a snapshot out of whatever holds it, in one pass.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
 
-use super::database::{Database, Sink};
-use super::decoder::{Decoder, Ending};
+use super::database::{Database, Sink, has_trailer};
+use super::decoder::{Decoder, Ending, Wrapping};
 use super::detect::Kind;
 use super::entries::{self, Found};
-use super::layout::{SNAPSHOT_ENTRY, TAR_BLOCK_U64};
+use super::hash::Hasher;
+use super::index::{Index, find_index};
+use super::layout::{HASH_LEN, LARGEST_PAGE, SNAPSHOT_ENTRY, TAR_BLOCK_U64};
 use super::manifest::{Blocks, Manifest};
 use super::stream::{self, CHUNK, Stream};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
+use crate::read_at::{FileSource, ReadAt};
 
 /// What was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,8 +57,9 @@ pub fn announced_len(path: &Path) -> Result<u64> {
 
 /// What the file is, its first bytes inside the wrapping, and its length.
 fn look(path: &Path) -> Result<(Kind, Vec<u8>, u64)> {
-    let (file, file_len) = open(path)?;
-    let mut decoder = Decoder::new(file).map_err(Error::io("reading", path))?;
+    let file = open(path)?;
+    let file_len = file.len();
+    let mut decoder = Decoder::new(&file).map_err(Error::io("reading", path))?;
     let mut first = vec![0; CHUNK];
     let mut filled = 0;
     let outcome = decoder.fill(&mut first, &mut filled);
@@ -78,63 +82,139 @@ fn look(path: &Path) -> Result<(Kind, Vec<u8>, u64)> {
 /// compression, the tar or its entries, with the offset in the file or the stream that the message names;
 /// [`Error::Interrupted`]; [`Error::Io`]; what `sink` says.
 pub fn extract(path: &Path, sink: &mut dyn FnMut(&[u8]) -> Result<()>, progress: &dyn Progress) -> Result<Extracted> {
-    let (file, file_len) = open(path)?;
-    extract_from(file, file_len, path, sink, progress)
+    let input = open(path)?;
+    let work = Extraction { input: &input, index: worthwhile(&input), path, progress };
+    work.run(sink, None, |_| Ok(())).map(|(extracted, ())| extracted)
 }
 
-/// [`extract`] from anything that reads; `path` is for messages.
-pub(super) fn extract_from<R: Read + Send>(
-    input: R,
-    file_len: u64,
+/// [`extract`] into the empty `file`. When all bytes of the database are in it, and the archive was read to its end,
+/// `meanwhile` gets their number and may read them, beside the hash, which is made of what lies in `file` as far as
+/// it could not keep up.
+///
+/// # Errors
+/// As of [`extract`], and what `meanwhile` says.
+pub fn extract_into<T>(
     path: &Path,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    file: &File,
     progress: &dyn Progress,
-) -> Result<Extracted> {
-    let decoder = Decoder::new(input).map_err(Error::io("reading", path))?;
-    let wrapping = decoder.wrapping();
+    meanwhile: impl FnOnce(u64) -> Result<T>,
+) -> Result<(Extracted, T)> {
+    let input = open(path)?;
+    let mut at = 0;
+    let mut sink = |bytes: &[u8]| {
+        file.write_all_at(bytes, at).map_err(Error::io("writing the database of", path))?;
+        at += bytes.len() as u64;
+        Ok(())
+    };
+    let work = Extraction { input: &input, index: worthwhile(&input), path, progress };
+    work.run(&mut sink, Some(file), meanwhile)
+}
+
+/// Does for a bare database, which has to go nowhere, what [`extract_into`] does: hashes `file`, opened at `path`,
+/// beside `meanwhile`, which gets the number of the bytes of the database.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Interrupted`], what `meanwhile` says.
+pub fn hash_in_place<T>(
+    path: &Path,
+    file: &File,
+    progress: &dyn Progress,
+    meanwhile: impl FnOnce(u64) -> Result<T>,
+) -> Result<(Extracted, T)> {
+    let file_len = file.metadata().map_err(Error::io("reading", path))?.len();
+    let (database_len, trailer) = if has_trailer(file_len) {
+        let (database_len, mut trailer) = (file_len - HASH_LEN, [0; 32]);
+        file.read_exact_at(&mut trailer, database_len).map_err(Error::io("reading", path))?;
+        (database_len, Some(trailer))
+    } else {
+        (file_len, None)
+    };
+    progress.step(Stage::Read, 0, Some(file_len))?;
     thread::scope(|scope| {
-        let (mut stream, thread) = Stream::start(scope, decoder, path, file_len, progress)?;
-        let kind = match Kind::of(wrapping, stream.peek()?) {
-            Ok(kind) => kind,
-            Err(reason) => {
-                // Damage that follows at once explains more than that nothing is known of what came before it.
-                stream.piece(u64::MAX)?;
-                stream.peek()?;
+        let hasher = Hasher::start(scope, Some(file), path)?;
+        let hash = hasher.end(database_len).map_err(Error::io("hashing", path))?;
+        let done = meanwhile(database_len)?;
+        let sha256 = hash.wait(path, file_len, progress)?;
+        Ok((Extracted { kind: Kind::Database, file_len, database_len, sha256, trailer, manifest: None }, done))
+    })
+}
+
+/// The index of an archive whose blocks are many enough to be inflated side by side, and large enough for the first
+/// of them to tell what the stream is.
+pub(super) fn worthwhile(input: &dyn ReadAt) -> Option<Index> {
+    find_index(input).filter(|index| index.blocks() > 1 && index.block_len() > 2 * LARGEST_PAGE as u64)
+}
+
+/// A file on its way through.
+pub(super) struct Extraction<'a> {
+    pub(super) input: &'a dyn ReadAt,
+    pub(super) index: Option<Index>,
+    /// For messages.
+    pub(super) path: &'a Path,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Extraction<'_> {
+    /// Gives the bytes of the database to `sink`. Where it writes them to `file`, they may be read back from there.
+    pub(super) fn run<T>(
+        self,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+        file: Option<&File>,
+        meanwhile: impl FnOnce(u64) -> Result<T>,
+    ) -> Result<(Extracted, T)> {
+        let Self { input, index, path, progress } = self;
+        let file_len = input.len();
+        let wrapping = wrapping(input, path)?;
+        thread::scope(|scope| {
+            let (mut stream, thread) = Stream::start(scope, (input, index), path, progress)?;
+            let kind = kind_of(&mut stream, wrapping)?;
+            let sink: &mut Sink<'_> = &mut |bytes| sink(bytes);
+            let database = Database::new(sink, Hasher::start(scope, file, path)?, path);
+            let found =
+                if kind.is_tar() { entries::walk(&mut stream, database)? } else { bare(&mut stream, database)? };
+            let ending = stream.ending()?;
+            let Some(facts) = found.database else {
+                let reason = format!("the tar holds no {SNAPSHOT_ENTRY}");
                 return Err(Error::NotASnapshot { path: path.to_owned(), reason });
-            }
-        };
-        let sink: &mut Sink<'_> = &mut |bytes| sink(bytes);
-        let database = Database::new(scope, sink, path)?;
-        let found = if kind.is_tar() { entries::walk(&mut stream, database)? } else { bare(&mut stream, database)? };
-        let ending = stream.ending()?;
-        let Some(facts) = found.database else {
-            let reason = format!("the tar holds no {SNAPSHOT_ENTRY}");
-            return Err(Error::NotASnapshot { path: path.to_owned(), reason });
-        };
-        let manifest = match found.manifest {
-            Some((manifest, blocks)) => {
-                let snapshot_len = facts.len + facts.trailer.map_or(0, |trailer| trailer.len() as u64);
-                if kind == Kind::TarZstd && lost_its_seek_table(blocks.as_ref(), ending, snapshot_len) {
-                    return Err(stream.damage(
-                        "truncated",
-                        "the file ends before the seek table of its zstd frames",
-                        file_len,
-                    ));
+            };
+            let (database_len, trailer) = (facts.len, facts.trailer);
+            let manifest = match found.manifest {
+                Some((manifest, blocks)) => {
+                    let snapshot_len = database_len + trailer.map_or(0, |trailer| trailer.len() as u64);
+                    if kind == Kind::TarZstd && lost_its_seek_table(blocks.as_ref(), ending, snapshot_len) {
+                        let message = "the file ends before the seek table of its zstd frames";
+                        return Err(stream.damage("truncated", message, file_len));
+                    }
+                    Some(manifest)
                 }
-                Some(manifest)
-            }
-            None => None,
-        };
-        drop(stream);
-        // A panic of the thread was seen as a stream that broke off.
-        let _ = thread.join();
-        let (database_len, sha256, trailer) = (facts.len, facts.sha256, facts.trailer);
-        Ok(Extracted { kind, file_len, database_len, sha256, trailer, manifest })
+                None => None,
+            };
+            drop(stream);
+            // A panic of the thread was seen as a stream that broke off.
+            let _ = thread.join();
+            let done = meanwhile(database_len)?;
+            let sha256 = facts.hash.wait(path, file_len, progress)?;
+            Ok((Extracted { kind, file_len, database_len, sha256, trailer, manifest }, done))
+        })
+    }
+}
+
+fn wrapping(input: &dyn ReadAt, path: &Path) -> Result<Wrapping> {
+    let decoder = Decoder::new(input).map_err(Error::io("reading", path))?;
+    Ok(decoder.wrapping())
+}
+
+fn kind_of(stream: &mut Stream<'_>, wrapping: Wrapping) -> Result<Kind> {
+    Kind::of(wrapping, stream.peek()?).or_else(|reason| {
+        // Damage that follows at once explains more than that nothing is known of what came before it.
+        stream.piece(u64::MAX)?;
+        stream.peek()?;
+        Err(Error::NotASnapshot { path: stream.path().to_owned(), reason })
     })
 }
 
 /// A stream that is the database.
-fn bare(stream: &mut Stream<'_>, mut database: Database<'_, '_>) -> Result<Found> {
+fn bare(stream: &mut Stream<'_>, mut database: Database<'_>) -> Result<Found> {
     while let Some(piece) = stream.piece(u64::MAX)? {
         database.push(piece)?;
     }
@@ -149,8 +229,8 @@ fn lost_its_seek_table(blocks: Option<&Blocks>, ending: Ending, snapshot_len: u6
     ending.first_frame_len == section.min(blocks.size)
 }
 
-/// Opens a regular file, and says how long it is.
-fn open(path: &Path) -> Result<(File, u64)> {
+/// Opens a regular file, as long as it is now.
+fn open(path: &Path) -> Result<FileSource> {
     // Before opening: that would wait for the other end of a pipe.
     let metadata = fs::metadata(path).map_err(Error::io("opening", path))?;
     if !metadata.is_file() {
@@ -158,5 +238,6 @@ fn open(path: &Path) -> Result<(File, u64)> {
         return Err(Error::NotASnapshot { path: path.to_owned(), reason: reason.to_owned() });
     }
     let file = File::open(path).map_err(Error::io("opening", path))?;
-    Ok((file, metadata.len()))
+    let len = file.metadata().map_err(Error::io("reading", path))?.len();
+    Ok(FileSource::new(file, len))
 }

@@ -1,22 +1,24 @@
 //! Buffered reading of a file, with the offset of every byte known.
 
-use std::io::{self, Read};
+use std::io;
+
+use crate::read_at::ReadAt;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 128 << 10;
 
-/// A file that is read from start to end.
-pub(super) struct Source<R> {
-    input: R,
+/// A file that is read from some offset to its end.
+pub(super) struct Source<'a> {
+    input: &'a dyn ReadAt,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     offset: u64,
 }
 
-impl<R: Read> Source<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, buffer: vec![0; BUFFER], start: 0, end: 0, offset: 0 }
+impl<'a> Source<'a> {
+    pub(super) fn new(input: &'a dyn ReadAt, offset: u64) -> Self {
+        Self { input, buffer: vec![0; BUFFER], start: 0, end: 0, offset }
     }
 
     /// Offset of the first byte that was not consumed.
@@ -31,11 +33,10 @@ impl<R: Read> Source<R> {
             self.end -= self.start;
             self.start = 0;
             while self.end < want {
-                match self.input.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
-                    Ok(0) => break,
-                    Ok(count) => self.end += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
+                let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+                match read(self.input, room, self.offset + self.end as u64)? {
+                    0 => break,
+                    count => self.end += count,
                 }
             }
         }
@@ -62,7 +63,7 @@ impl<R: Read> Source<R> {
     pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let buffered = self.buffer.get(self.start..self.end).unwrap_or_default();
         let count = if buffered.is_empty() {
-            self.input.read(buf)?
+            read(self.input, buf, self.offset)?
         } else {
             let count = buffered.len().min(buf.len());
             for (to, from) in buf.iter_mut().zip(buffered) {
@@ -74,4 +75,12 @@ impl<R: Read> Source<R> {
         self.offset += count as u64;
         Ok(count)
     }
+}
+
+/// As many bytes as are there, up to the length of `buf`.
+fn read(input: &dyn ReadAt, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let rest = usize::try_from(input.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+    let count = rest.min(buf.len());
+    input.read_exact_at(buf.get_mut(..count).unwrap_or_default(), offset)?;
+    Ok(count)
 }

@@ -1,6 +1,5 @@
 //! The decoded stream, made on a thread of its own, taken in pieces.
 
-use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,16 +7,22 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::decoder::{Decoder, Ending, Failure};
+use super::index::Index;
+use super::parallel;
 use super::tar_header;
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
+use crate::read_at::ReadAt;
 
 /// Bytes that go from thread to thread at once: few enough to stay in the processor's cache.
 pub(super) const CHUNK: usize = 256 << 10;
 
 /// Chunks that may wait between two threads.
 pub(super) const QUEUE: usize = 8;
+
+/// Inflated blocks that may wait; they are larger than chunks, and others are under way.
+const BLOCK_QUEUE: usize = 2;
 
 enum Message {
     /// Decoded bytes, and how far in the file their last one was.
@@ -78,19 +83,25 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// Starts the decoder's thread. It ends soon after the stream is dropped.
-    pub(super) fn start<'scope, R: Read + Send + 'scope>(
+    /// Starts the thread that reads and decodes `input`, block by block where there is an index. It ends soon after
+    /// the stream is dropped.
+    pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        decoder: Decoder<R>,
+        (input, index): (&'scope dyn ReadAt, Option<Index>),
         path: &'a Path,
-        file_len: u64,
         progress: &'a dyn Progress,
     ) -> Result<(Self, ScopedJoinHandle<'scope, ()>)> {
-        let (sender, messages) = sync_channel(QUEUE);
+        let file_len = input.len();
+        let (sender, messages) = sync_channel(if index.is_some() { BLOCK_QUEUE } else { QUEUE });
         let (home, returned) = channel();
+        let outlet = Outlet { sender, returned };
         let thread = Builder::new()
             .name("dcos-etcd-unpack".to_owned())
-            .spawn_scoped(scope, move || decode(decoder, &sender, &returned))
+            .spawn_scoped(scope, move || match (index, Decoder::new(input)) {
+                (Some(index), _) => parallel::unpack(input, &index, &outlet),
+                (None, Ok(decoder)) => decode(decoder, 0, &outlet),
+                (None, Err(error)) => outlet.fail(error.into()),
+            })
             .map_err(Error::io("starting a thread to read", path))?;
         let stream = Self { messages, home, current: None, ending: None, offset: 0, path, file_len, progress };
         Ok((stream, thread))
@@ -183,30 +194,51 @@ pub(super) fn error(failure: Failure, path: &Path) -> Error {
     }
 }
 
-/// The decoder's thread. What was decoded before a failure is sent before it, so that the taker knows what kind
-/// of file it was.
-fn decode<R: Read>(
-    mut decoder: Decoder<R>,
-    sender: &SyncSender<std::result::Result<Message, Failure>>,
-    returned: &Receiver<Vec<u8>>,
-) {
+/// The end of the stream that decoded bytes go into.
+pub(super) struct Outlet {
+    sender: SyncSender<std::result::Result<Message, Failure>>,
+    returned: Receiver<Vec<u8>>,
+}
+
+impl Outlet {
+    /// A buffer to fill, with whatever bytes are in it.
+    pub(super) fn spare(&self) -> Vec<u8> {
+        self.returned.try_recv().unwrap_or_default()
+    }
+
+    /// Hands on decoded bytes; `consumed` is how far in the file their last one was. `false` when the taker has seen
+    /// enough.
+    pub(super) fn send(&self, bytes: Vec<u8>, consumed: u64) -> bool {
+        self.sender.send(Ok(Message::Chunk(bytes, consumed))).is_ok()
+    }
+
+    /// Ends the stream with a failure.
+    pub(super) fn fail(&self, failure: Failure) {
+        let _ = self.sender.send(Err(failure));
+    }
+}
+
+/// Sends all that is decoded from here on and its end, the first `skip` bytes left out. What was decoded before a
+/// failure is sent before it, so that the taker knows what kind of file it was.
+pub(super) fn decode(mut decoder: Decoder<'_>, mut skip: u64, outlet: &Outlet) {
     loop {
-        let mut chunk = returned.try_recv().unwrap_or_default();
+        let mut chunk = outlet.spare();
         chunk.resize(CHUNK, 0);
         let mut filled = 0;
         let outcome = decoder.fill(&mut chunk, &mut filled);
         let last = filled < chunk.len();
         chunk.truncate(filled);
-        // Sending fails when the taker has seen enough.
-        if filled > 0 && sender.send(Ok(Message::Chunk(chunk, decoder.offset()))).is_err() {
+        let known = usize::try_from(skip).unwrap_or(usize::MAX).min(filled);
+        skip -= known as u64;
+        chunk.drain(..known);
+        if !chunk.is_empty() && !outlet.send(chunk, decoder.offset()) {
             return;
         }
         if let Err(failure) = outcome {
-            let _ = sender.send(Err(failure));
-            return;
+            return outlet.fail(failure);
         }
         if last {
-            let _ = sender.send(Ok(Message::End(decoder.ending())));
+            let _ = outlet.sender.send(Ok(Message::End(decoder.ending())));
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! Reads zstd: every frame, and the seek table of those that have one.
 
-use std::io::{self, Read};
+use std::io;
 
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
@@ -9,14 +9,14 @@ use super::layout::{SEEK_ENTRY_LEN, SEEK_FOOTER_LEN, SEEK_TABLE_MAGIC, SEEKABLE_
 use super::source::Source;
 
 /// Largest window that a frame may ask for, as a power of two: zstd's own default. Bounds the memory.
-const WINDOW_LOG_MAX: u32 = 27;
+pub(super) const WINDOW_LOG_MAX: u32 = 27;
 
 /// Frames whose lengths are kept to check a seek table. An archive of 1 TiB has as many.
 const MOST_FRAMES: usize = 1 << 20;
 
 /// Offsets are those of the file.
-pub(super) struct Unzstd<R> {
-    source: Source<R>,
+pub(super) struct Unzstd<'a> {
+    source: Source<'a>,
     decoder: Decoder<'static>,
     in_frame: bool,
     /// Where the current frame began, and how much came out of it.
@@ -27,12 +27,21 @@ pub(super) struct Unzstd<R> {
     ending: Ending,
 }
 
-impl<R: Read> Unzstd<R> {
-    pub(super) fn new(source: Source<R>) -> io::Result<Self> {
+impl<'a> Unzstd<'a> {
+    pub(super) fn new(source: Source<'a>) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
         let ending = Ending::default();
         Ok(Self { source, decoder, in_frame: false, frame_start: 0, frame_len: 0, lens: Vec::new(), ending })
+    }
+
+    /// Goes on behind frames that were decompressed already, whose compressed and decompressed lengths these are.
+    pub(super) fn resume(source: Source<'a>, lens: Vec<(u64, u64)>) -> io::Result<Self> {
+        let mut resumed = Self::new(source)?;
+        resumed.ending.frames = lens.len() as u64;
+        resumed.ending.first_frame_len = lens.first().map_or(0, |(_, len)| *len);
+        resumed.lens = lens;
+        Ok(resumed)
     }
 
     pub(super) fn offset(&self) -> u64 {

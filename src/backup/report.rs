@@ -21,6 +21,9 @@ pub struct BackupOptions {
     pub stall_timeout: Duration,
     /// How to compress; by the archive's name when not given.
     pub compression: Option<Compression>,
+    /// The most bytes of the snapshot to take from the server in a second; as many as come when not given. A slower
+    /// backup keeps a read transaction of the server open for longer, and its database may grow meanwhile.
+    pub max_rate: Option<u64>,
 }
 
 /// An endpoint that came before the one that was used.

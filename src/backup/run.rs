@@ -1,10 +1,13 @@
 //! The verb itself.
 
+use std::mem;
+use std::panic;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::choose::{Candidate, Candidates};
 use super::report::{BackupOptions, BackupReport, Skipped};
@@ -19,6 +22,10 @@ use crate::facts::{Member, MemberStatus};
 use crate::hex::hex_id;
 use crate::progress::Progress;
 use crate::version::Version;
+
+/// Bytes of the stream that are handed over together. A server sends 32 KiB at a time, and each handing over may wake
+/// a thread.
+pub(super) const BATCH_LEN: usize = 256 << 10;
 
 /// Bytes between two reports, beside those of the timer.
 const REPORT_STEP: u64 = 1 << 20;
@@ -39,6 +46,9 @@ pub async fn backup(path: &Path, options: &BackupOptions, progress: Arc<dyn Prog
     if options.stall_timeout.is_zero() {
         return Err(Error::invalid("--stall-timeout must be greater than 0"));
     }
+    if options.max_rate == Some(0) {
+        return Err(Error::invalid("--max-rate must be greater than 0"));
+    }
     let connector = Connector::new(&options.access)?;
     // First of all: a destination that can't be used is told before anybody is asked.
     let file = NewFile::create(path)?;
@@ -46,7 +56,7 @@ pub async fn backup(path: &Path, options: &BackupOptions, progress: Arc<dyn Prog
     let desk = Desk::new(Arc::clone(&counter));
     let _stop_when_dropped = StopWhenDropped(desk.clone());
     let run =
-        Run { path, options, connector: &connector, progress: &*progress, counter: &counter, desk: &desk, started };
+        Run { path, options, connector: &connector, progress: &progress, counter: &counter, desk: &desk, started };
     match Box::pin(watched(&*progress, &counter, run.run(file))).await {
         // Whoever stopped it came too late: the archive is whole and has its name.
         Err(error) if is_stop(&error) => desk.abandon().await.ok_or(error),
@@ -71,8 +81,8 @@ struct Run<'a> {
     path: &'a Path,
     options: &'a BackupOptions,
     connector: &'a Connector,
-    progress: &'a dyn Progress,
-    counter: &'a Counter,
+    progress: &'a Arc<dyn Progress>,
+    counter: &'a Arc<Counter>,
     desk: &'a Desk,
     started: Instant,
 }
@@ -163,7 +173,20 @@ impl Run<'_> {
             database_len: stream.database_len(),
             mtime: now,
         });
-        if self.pump(&mut stream, &sender).await? {
+        if let Some(rate) = self.options.max_rate {
+            stream.limit(rate);
+        }
+        let mut pump = Pump { stream, sender, counter: Arc::clone(self.counter), progress: Arc::clone(self.progress) };
+        // On a thread of the runtime, which is the one that reads the socket: a message then wakes no other thread.
+        let mut pumps = JoinSet::new();
+        pumps.spawn(async move { pump.run().await.map(|taken| (taken, pump)) });
+        let pumped = match pumps.join_next().await {
+            Some(Ok(pumped)) => pumped,
+            Some(Err(failed)) if failed.is_panic() => panic::resume_unwind(failed.into_panic()),
+            _ => Err(Error::Interrupted),
+        };
+        let (taken, Pump { stream, sender, .. }) = pumped?;
+        if taken {
             let warnings = described.warnings.clone();
             let manifest = described.manifest(&stream, now);
             let ending = Ending { manifest, skipped, warnings, started: self.started };
@@ -173,22 +196,44 @@ impl Run<'_> {
         drop(sender);
         self.desk.outcome().await.unwrap_or(Err(Error::Interrupted))
     }
+}
 
-    /// Hands the stream to the thread; `false` when that has ended before it.
-    async fn pump(&self, stream: &mut SnapshotStream, sender: &mpsc::Sender<Piece>) -> Result<bool> {
-        let mut reported = 0;
-        while let Some(chunk) = stream.next().await? {
-            let piece = match chunk {
-                Chunk::Database(bytes) => Piece::Database(bytes),
-                Chunk::Hash(hash) => Piece::Hash(hash),
+/// Hands the stream to the thread.
+struct Pump {
+    stream: SnapshotStream,
+    sender: mpsc::Sender<Piece>,
+    counter: Arc<Counter>,
+    progress: Arc<dyn Progress>,
+}
+
+impl Pump {
+    /// `false` when the thread has ended before the stream.
+    async fn run(&mut self) -> Result<bool> {
+        let mut batch = Vec::new();
+        let (mut batched, mut reported) = (0, 0);
+        while let Some(chunk) = self.stream.next().await? {
+            let hash = match chunk {
+                Chunk::Database(bytes) => {
+                    batched += bytes.len();
+                    batch.push(bytes);
+                    None
+                }
+                Chunk::Hash(hash) => Some(Piece::Hash(hash)),
             };
-            if sender.send(piece).await.is_err() {
-                return Ok(false);
+            if batched >= BATCH_LEN || hash.is_some() {
+                batched = 0;
+                let pieces = [Piece::Database(mem::take(&mut batch))].into_iter().chain(hash);
+                for piece in pieces {
+                    if self.sender.send(piece).await.is_err() {
+                        return Ok(false);
+                    }
+                }
             }
-            self.counter.received(stream.received());
-            if stream.received() - reported >= REPORT_STEP || stream.received() == stream.total_len() {
-                reported = stream.received();
-                self.counter.report(self.progress)?;
+            let received = self.stream.received();
+            self.counter.received(received);
+            if received - reported >= REPORT_STEP || received == self.stream.total_len() {
+                reported = received;
+                self.counter.report(&*self.progress)?;
             }
         }
         Ok(true)

@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, watch};
 use super::report::{BackupReport, Skipped};
 use super::watch::Counter;
 use crate::archive::{ArchiveWriter, Compression, HASH_LEN, Manifest};
-use crate::durable::NewFile;
+use crate::durable::{NewFile, WriteBack};
 use crate::error::{Error, Result};
 use crate::hex::hex;
 
-/// Messages of 32 KiB that may wait for the thread: 2 MiB, enough to bridge the writing of a block.
-const PIECES_WAITING: usize = 64;
+/// Pieces that may wait for the thread: 2 MiB, enough to bridge the writing of a block.
+const PIECES_WAITING: usize = 8;
 
 /// Time that a stopped backup waits for its thread to clean up. It takes moments; only a sync of much data to a slow
 /// disk takes longer, and then the thread cleans up after the caller has gone on.
@@ -24,8 +24,8 @@ const CLEANUP_TIME: Duration = Duration::from_secs(5);
 
 /// What the thread is handed.
 pub(super) enum Piece {
-    /// Bytes of the database.
-    Database(Vec<u8>),
+    /// Bytes of the database, as they came.
+    Database(Vec<Vec<u8>>),
     /// The server's SHA-256.
     Hash([u8; 32]),
     /// The stream ended as it should: here is what remains to be written and told.
@@ -121,18 +121,24 @@ impl Drop for TellEnd {
 impl Job {
     fn run(self, desk: &Desk, mut pieces: mpsc::Receiver<Piece>) -> Result<BackupReport> {
         let writing = |error| Error::io("writing", &self.path)(error);
-        let mut archive =
-            ArchiveWriter::new(self.file.file(), self.compression, self.database_len + HASH_LEN, self.mtime)
-                .map_err(writing)?;
+        let mut archive = ArchiveWriter::new(
+            WriteBack::new(self.file.file()),
+            self.compression,
+            self.database_len + HASH_LEN,
+            self.mtime,
+        )
+        .map_err(writing)?;
         let mut hash = Sha256::new();
         let mut received = 0;
         let ending = loop {
             match pieces.blocking_recv() {
                 Some(_) if desk.is_stopped() => return Err(Error::Interrupted),
-                Some(Piece::Database(bytes)) => {
-                    hash.update(&bytes);
-                    received += bytes.len() as u64;
-                    archive.write_snapshot(&bytes).map_err(writing)?;
+                Some(Piece::Database(batch)) => {
+                    for bytes in batch {
+                        hash.update(&bytes);
+                        received += bytes.len() as u64;
+                        archive.write_snapshot(&bytes).map_err(writing)?;
+                    }
                 }
                 Some(Piece::Hash(announced)) => {
                     received += HASH_LEN;

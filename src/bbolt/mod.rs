@@ -10,18 +10,19 @@
 //! For any bytes whatever, well-formed or hostile:
 //!
 //! - no panic, and no recursion deeper than [`layout::MAX_DEPTH`] pages;
-//! - [`walk`](walk()) and [`Database::for_each`] read every page at most once and hand out every byte at most once, so
-//!   their work is bounded by the length of the file;
+//! - [`Database::for_each`] reads every page at most once, [`walk`](walk()) twice (a sound one once), and both hand out
+//!   every byte at most once, so that their work is bounded by the length of the file;
 //! - memory for a page and the branches above it, each up to [`layout::MAX_SPAN`] and only if the file has pages that
-//!   large, and for two bits a page of the file; the usual figure is a few hundred KiB and one bit a page.
+//!   large, and for three bits a page of the file; the usual figure is a few hundred KiB for each thread and two bits a
+//!   page.
 //!
 //! Reads are positioned ([`crate::read_at`]); a file that shrinks underneath is an error, not a signal.
 //!
 //! # Who does what
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
-//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`build`] makes a
-//! small one from nothing.
+//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages, and [`check_patched`]
+//! looks at what it changed. [`BulkWriter`] makes a database of any size in one pass, [`build`] a small one in memory.
 
 pub mod layout;
 
@@ -35,7 +36,9 @@ mod page;
 mod page_set;
 mod pages;
 mod patch;
+mod patched;
 mod reader;
+mod subtrees;
 mod tree;
 mod walk;
 
@@ -46,5 +49,6 @@ pub use builder::{Builder, Entries, build};
 pub use bulk::{BulkLayout, BulkWriter};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
+pub use patched::check_patched;
 pub use reader::{Bucket, Database, Element, Entry};
-pub use walk::{Visitor, Walked, walk};
+pub use walk::{Part, Visitor, Walked, walk};

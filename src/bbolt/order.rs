@@ -29,6 +29,13 @@ impl Order {
         self.known = true;
     }
 
+    /// Goes on from what followed on it.
+    pub(super) fn follow(&mut self, next: Self) {
+        if next.known {
+            *self = next;
+        }
+    }
+
     /// Nothing is known of the keys so far.
     pub(super) fn forget(&mut self) {
         self.known = false;

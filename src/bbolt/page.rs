@@ -1,5 +1,7 @@
 //! Views of a page's bytes; every field is looked up within its bounds.
 
+use std::ops::Range;
+
 use super::layout::{
     BRANCH_KSIZE, BRANCH_PAGE_FLAG, BRANCH_PGID, BRANCH_POS, BUCKET_HEADER_SIZE, BUCKET_LEAF_FLAG, BUCKET_ROOT,
     BUCKET_SEQUENCE, ELEMENT_SIZE, FREELIST_COUNT_OVERFLOW, FREELIST_PAGE_FLAG, LEAF_FLAGS, LEAF_KSIZE, LEAF_PAGE_FLAG,
@@ -114,6 +116,11 @@ pub(super) struct BranchElement<'a> {
 impl LeafElement<'_> {
     pub(super) fn is_bucket(&self) -> bool {
         self.flags & BUCKET_LEAF_FLAG != 0
+    }
+
+    /// Where in the page its key and its value lie, one behind the other.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.key.len() + self.value.len()
     }
 }
 

@@ -27,6 +27,22 @@ impl PageSet {
         new
     }
 
+    /// Puts `count` pages from `first` on into the set.
+    pub(super) fn insert_all(&mut self, first: u64, count: u64) {
+        for (chunk, word, mask) in masks(first, count) {
+            let words = self.chunks.entry(chunk).or_insert_with(|| vec![0; CHUNK_WORDS].into_boxed_slice());
+            if let Some(word) = words.get_mut(word) {
+                self.len += u64::from((mask & !*word).count_ones());
+                *word |= mask;
+            }
+        }
+    }
+
+    /// Whether any of `count` pages from `first` on is in the set.
+    pub(super) fn has_any(&self, first: u64, count: u64) -> bool {
+        masks(first, count).any(|(chunk, word, mask)| self.word(chunk, word) & mask != 0)
+    }
+
     pub(super) fn contains(&self, page: u64) -> bool {
         let (chunk, word, bit) = place(page);
         self.word(chunk, word) & bit != 0
@@ -75,6 +91,22 @@ fn place(page: u64) -> (u64, usize, u64) {
     (page / CHUNK_BITS, word, 1 << (within % WORD_BITS))
 }
 
+/// The words that hold `count` pages from `first` on, each with the bits of those pages.
+fn masks(first: u64, count: u64) -> impl Iterator<Item = (u64, usize, u64)> {
+    let end = first.saturating_add(count);
+    let mut page = first;
+    std::iter::from_fn(move || {
+        if page >= end {
+            return None;
+        }
+        let (chunk, word, bit) = place(page);
+        let bits = (WORD_BITS - page % WORD_BITS).min(end - page);
+        page += bits;
+        let ones = if bits == WORD_BITS { u64::MAX } else { (1 << bits) - 1 };
+        Some((chunk, word, ones * bit))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +121,25 @@ mod tests {
             assert!(set.contains(page));
         }
         assert_eq!(set.len(), 7);
+    }
+
+    #[test]
+    fn a_stretch_goes_in_as_its_pages_would() {
+        for (first, count) in [(0, 1), (5, 0), (62, 4), (64, 64), (4_090, 70), (100, 9_000)] {
+            let (mut whole, mut single) = (PageSet::default(), PageSet::default());
+            for set in [&mut whole, &mut single] {
+                set.insert(first + 1);
+            }
+            whole.insert_all(first, count);
+            for page in first..first + count {
+                single.insert(page);
+            }
+            assert_eq!((whole.len(), &whole.chunks), (single.len(), &single.chunks), "{first} {count}");
+            assert_eq!(whole.has_any(first, count), count > 0);
+            let end = (first + count).max(first + 2);
+            assert!(!whole.has_any(end, 10_000), "{first} {count}");
+            assert!(whole.has_any(first, end + 1));
+        }
     }
 
     #[test]

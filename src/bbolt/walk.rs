@@ -4,14 +4,18 @@
 //! are checked as well. The walk never stops at a defect: it goes on with what can still be read, and no page is
 //! read twice.
 
+use std::collections::VecDeque;
+use std::thread::{self, available_parallelism};
+
 use super::fault::{Fault, read_error};
 use super::layout::{MAX_DEPTH, MAX_SPAN};
 use super::meta::PGID_NO_FREELIST;
 use super::order::{Bounds, Order};
-use super::page::{Header, Kind, Page};
+use super::page::{BranchElement, Header, Kind, Page};
 use super::page_set::PageSet;
 use super::pages::{Pages, ahead, out_of_bounds, too_large};
 use super::reader::{Bucket, Content, Database, Element, inline_defect};
+use super::subtrees::{Crew, Job, Outcome, Subtree, Ticket};
 use super::tree::{empty_branch, multiple_references, too_deep};
 use crate::defect::Defect;
 use crate::error::Result;
@@ -20,9 +24,16 @@ use crate::read_at::ReadAt;
 
 /// Bytes between two calls of the progress callback.
 const REPORT_EVERY: u64 = 512 << 10;
+/// Size of a database from which on threads are worth their start.
+const SIDE_BY_SIDE: u64 = 8 << 20;
+/// More threads than this wait for the memory, and each has buffers of its own.
+const MAX_THREADS: usize = 4;
 
 /// Who is told what a [`walk`](walk()) meets, in key order.
 pub trait Visitor {
+    /// What the entries of a stretch of a bucket come to.
+    type Part: Part;
+
     /// A bucket of the root bucket begins; the entries that follow are its own.
     fn bucket(&mut self, name: &[u8]);
 
@@ -38,6 +49,32 @@ pub trait Visitor {
 
     /// A rule is broken. There is no limit to how often that happens; whoever collects has to keep one.
     fn defect(&mut self, defect: Defect);
+
+    /// An empty part for entries of the bucket that was announced last. `None` where each has to be handed over.
+    fn part(&self) -> Option<Self::Part>;
+
+    /// Takes in a part whose entries follow on all that was handed over or taken in before. `false` when it is not
+    /// taken: then its entries are handed over one by one.
+    fn take(&mut self, part: Self::Part) -> bool;
+}
+
+/// What the entries of a stretch of a bucket come to. It is filled without knowing what was before, on any thread.
+pub trait Part: Send {
+    /// The next entry, in key order. `false` when it has to be judged by the visitor: the part is given up.
+    fn entry(&mut self, element: Element<'_>) -> bool;
+
+    /// Keys and values of some entries, as they lie behind one another; all stretches together are those of all
+    /// entries, in order.
+    fn bytes(&mut self, stretch: &[u8]);
+}
+
+/// Of a visitor that lets the entries go by.
+impl Part for () {
+    fn entry(&mut self, _element: Element<'_>) -> bool {
+        true
+    }
+
+    fn bytes(&mut self, _stretch: &[u8]) {}
 }
 
 /// What a [`walk`](walk()) counted.
@@ -56,27 +93,25 @@ pub struct Walked {
 /// # Errors
 /// [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says stop, [`Error::Io`](crate::Error::Io) (of
 /// a path `database`) when bytes could not be had. Defects are no errors; the visitor gets them.
-pub fn walk<R: ReadAt>(db: &Database<R>, visitor: &mut dyn Visitor, progress: &dyn Progress) -> Result<Walked> {
-    let meta = db.meta();
-    let mut walker = Walker {
-        pages: Pages::new(db.source(), db.page_size(), meta.high_water_mark),
-        page_size: db.page_size(),
-        high_water_mark: meta.high_water_mark,
-        buffers: Vec::new(),
-        held: 0,
-        reported: 0,
-        progress,
-        state: State { visitor, referenced: PageSet::default(), freed: PageSet::default(), order: Order::default() },
-    };
-    progress.step(Stage::Check, 0, Some(db.size()))?;
-    walker.metas(db.invalid_meta())?;
-    if meta.freelist != PGID_NO_FREELIST {
-        walker.freelist(meta.freelist)?;
+pub fn walk<R: ReadAt, V: Visitor>(db: &Database<R>, visitor: &mut V, progress: &dyn Progress) -> Result<Walked> {
+    let threads = if db.size() < SIDE_BY_SIDE { 1 } else { available_parallelism().map_or(1, usize::from) };
+    walk_on(db, visitor, progress, threads.min(MAX_THREADS))
+}
+
+/// [`walk`](walk()) with so many threads for the leaves; with one or none they are read by the walk itself.
+pub(super) fn walk_on<R: ReadAt, V: Visitor>(
+    db: &Database<R>,
+    visitor: &mut V,
+    progress: &dyn Progress,
+    threads: usize,
+) -> Result<Walked> {
+    if threads < 2 {
+        return Walker::new(db, visitor, progress, None).run(db);
     }
-    walker.tree(meta.root, Scope::Root, 0)?;
-    let counted = walker.finish(meta.freelist != PGID_NO_FREELIST);
-    progress.step(Stage::Check, db.size(), Some(db.size()))?;
-    Ok(counted)
+    thread::scope(|scope| {
+        let crew = Crew::start(scope, db.source(), db.page_size(), db.meta().high_water_mark, threads);
+        Walker::new(db, visitor, progress, crew).run(db)
+    })
 }
 
 /// Whose elements a leaf holds.
@@ -90,7 +125,7 @@ enum Scope {
     Nested,
 }
 
-struct Walker<'w, R> {
+struct Walker<'w, R, V: Visitor> {
     pages: Pages<'w, R>,
     page_size: u64,
     high_water_mark: u64,
@@ -100,18 +135,62 @@ struct Walker<'w, R> {
     held: u64,
     reported: u64,
     progress: &'w dyn Progress,
-    state: State<'w>,
+    crew: Option<Crew<V::Part>>,
+    state: State<'w, V>,
+}
+
+/// The children of a branch whose subtrees are being read by threads.
+struct UnderWay<'b, P> {
+    children: Vec<BranchElement<'b>>,
+    /// The first that was not given to a thread.
+    next: usize,
+    /// What the keys of the last one are less than.
+    max: Option<&'b [u8]>,
+    tickets: VecDeque<Ticket<P>>,
 }
 
 /// All that a leaf needs while its bytes are borrowed from the window.
-struct State<'w> {
-    visitor: &'w mut dyn Visitor,
+struct State<'w, V> {
+    visitor: &'w mut V,
     referenced: PageSet,
     freed: PageSet,
     order: Order,
 }
 
-impl<R: ReadAt> Walker<'_, R> {
+impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
+    fn new(db: &'w Database<R>, visitor: &'w mut V, progress: &'w dyn Progress, crew: Option<Crew<V::Part>>) -> Self {
+        let high_water_mark = db.meta().high_water_mark;
+        Self {
+            pages: Pages::new(db.source(), db.page_size(), high_water_mark),
+            page_size: db.page_size(),
+            high_water_mark,
+            buffers: Vec::new(),
+            held: 0,
+            reported: 0,
+            progress,
+            crew,
+            state: State {
+                visitor,
+                referenced: PageSet::default(),
+                freed: PageSet::default(),
+                order: Order::default(),
+            },
+        }
+    }
+
+    fn run(mut self, db: &Database<R>) -> Result<Walked> {
+        let (meta, progress) = (db.meta(), self.progress);
+        progress.step(Stage::Check, 0, Some(db.size()))?;
+        self.metas(db.invalid_meta())?;
+        if meta.freelist != PGID_NO_FREELIST {
+            self.freelist(meta.freelist)?;
+        }
+        self.tree(meta.root, Scope::Root, 0)?;
+        let counted = self.finish(meta.freelist != PGID_NO_FREELIST);
+        progress.step(Stage::Check, db.size(), Some(db.size()))?;
+        Ok(counted)
+    }
+
     /// Meta pages are read by their place; that they know their own number is asserted by `Tx.page`.
     fn metas(&mut self, invalid: Option<&Defect>) -> Result<()> {
         if let Some(defect) = invalid {
@@ -215,9 +294,11 @@ impl<R: ReadAt> Walker<'_, R> {
         if branch.count() == 0 {
             self.state.visitor.defect(empty_branch(branch));
         }
+        let mut under_way = self.look_ahead(branch, bounds, scope, level);
         let mut elements = branch.branch_elements().enumerate().peekable();
         let mut previous = None;
         while let Some((index, element)) = elements.next() {
+            let subtree = self.next_subtree(&mut under_way);
             let element = match element {
                 Ok(element) => element,
                 Err(defect) => {
@@ -230,8 +311,19 @@ impl<R: ReadAt> Walker<'_, R> {
                 }
             };
             let State { order, visitor, .. } = &mut self.state;
-            order.branch_key(branch, index, element.key, previous, bounds, &mut |defect| visitor.defect(defect));
+            let mut ordered = true;
+            order.branch_key(branch, index, element.key, previous, bounds, &mut |defect| {
+                ordered = false;
+                visitor.defect(defect);
+            });
             previous = Some(element.key);
+            if let Some(subtree) = subtree
+                && ordered
+                && self.state.take(subtree)
+            {
+                self.report()?;
+                continue;
+            }
             let max = match elements.peek() {
                 Some((_, Ok(next))) => Some(next.key),
                 Some((_, Err(_))) | None => bounds.max,
@@ -240,6 +332,55 @@ impl<R: ReadAt> Walker<'_, R> {
             self.page(element.pgid, ahead_pages, Bounds { min: Some(element.key), max }, scope, level + 1)?;
         }
         Ok(())
+    }
+
+    /// Has the subtrees below `branch` read ahead, if they are such that threads can read.
+    fn look_ahead<'b>(
+        &mut self,
+        branch: &Page<'b>,
+        bounds: Bounds<'b>,
+        scope: Scope,
+        level: u32,
+    ) -> Option<UnderWay<'b, V::Part>> {
+        // Two levels more: branches of leaves.
+        if self.crew.is_none() || scope != Scope::Bucket || level + 2 >= MAX_DEPTH {
+            return None;
+        }
+        self.state.visitor.part()?;
+        let children = branch.branch_elements().collect::<std::result::Result<Vec<_>, _>>().ok()?;
+        let first = children.first()?.pgid;
+        // What is wrong with it is said when its turn comes.
+        let is_branch = self.pages.header(first, 1).is_ok_and(|header| header.kind() == Kind::Branch);
+        is_branch.then(|| UnderWay { children, next: 0, max: bounds.max, tickets: VecDeque::new() })
+    }
+
+    /// The subtree of the next child in turn, when it was read and found sound; puts more of them under way.
+    fn next_subtree(&mut self, under_way: &mut Option<UnderWay<'_, V::Part>>) -> Option<Subtree<V::Part>> {
+        let (under_way, crew) = (under_way.as_mut()?, self.crew.as_mut()?);
+        while under_way.tickets.len() < crew.room() {
+            let Some(child) = under_way.children.get(under_way.next) else { break };
+            let Some(part) = self.state.visitor.part() else { break };
+            under_way.next += 1;
+            let max = under_way.children.get(under_way.next).map_or(under_way.max, |next| Some(next.key));
+            let job = Job { number: child.pgid, min: child.key.to_vec(), max: max.map(<[u8]>::to_vec), part };
+            under_way.tickets.push_back(crew.submit(job));
+        }
+        // To be woken for several at once costs less than for each.
+        if under_way.tickets.front_mut().is_some_and(|ticket| !ticket.is_settled()) {
+            let middle = under_way.tickets.len() / 2;
+            if let Some(ticket) = under_way.tickets.get_mut(middle) {
+                ticket.settle();
+            }
+        }
+        // Once there is no room left no more come in, so the front is always that of the child in turn.
+        match under_way.tickets.pop_front()?.wait() {
+            Outcome::Sound(subtree) => Some(subtree),
+            Outcome::Deeper => None,
+            Outcome::Unsound => {
+                crew.in_vain();
+                None
+            }
+        }
     }
 
     /// Walks the buckets that a leaf held, now that its bytes may go.
@@ -337,7 +478,7 @@ impl<R: ReadAt> Walker<'_, R> {
     }
 }
 
-impl State<'_> {
+impl<V: Visitor> State<'_, V> {
     /// Hands a page's fault to whom it concerns.
     fn fault(&mut self, fault: Fault) -> Result<()> {
         match fault {
@@ -347,6 +488,20 @@ impl State<'_> {
             }
             Fault::Read(error) => Err(read_error(error)),
         }
+    }
+
+    /// Takes in a subtree that a thread has read, unless something else is known of its pages.
+    fn take(&mut self, subtree: Subtree<V::Part>) -> bool {
+        let Subtree { pages, order, part } = subtree;
+        let known = |set: &PageSet| pages.iter().any(|(first, count)| set.has_any(*first, *count));
+        if known(&self.referenced) || known(&self.freed) || !self.visitor.take(part) {
+            return false;
+        }
+        for (first, count) in pages {
+            self.referenced.insert_all(first, count);
+        }
+        self.order.follow(order);
+        true
     }
 
     /// Checks a leaf and hands over its entries; buckets are put into `buckets`.

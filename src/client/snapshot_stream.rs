@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connect::Connection;
 use super::failure::Failure;
+use super::pace::Pace;
 use crate::error::{Error, Result};
 
 /// Length of the SHA-256 at the end.
@@ -39,6 +40,7 @@ pub struct SnapshotStream {
     account: Account,
     stall_timeout: Duration,
     progressed: Instant,
+    pace: Option<Pace>,
     version: String,
     queue: Vec<Chunk>,
 }
@@ -74,6 +76,7 @@ impl SnapshotStream {
             account: Account::default(),
             stall_timeout,
             progressed: started,
+            pace: None,
             version: String::new(),
             queue: Vec::new(),
         };
@@ -87,6 +90,11 @@ impl SnapshotStream {
             }
         }
         Ok(opened)
+    }
+
+    /// From now on reads no more than `rate` bytes a second, so that the server is held back.
+    pub fn limit(&mut self, rate: u64) {
+        self.pace = Some(Pace::new(rate, self.account.received));
     }
 
     /// Bytes of the database, as announced.
@@ -115,7 +123,13 @@ impl SnapshotStream {
     /// `Stalled` when no byte came for the stall timeout, `BrokenStream` when the connection broke or the server did not
     /// keep to what it announced.
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
-        // Only the time that is spent waiting here counts, not what the reader did since.
+        if let Some(chunk) = self.queue.pop() {
+            return Ok(Some(chunk));
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.wait(self.account.received).await;
+        }
+        // Only the time that is spent waiting for the server counts, not what the reader did since.
         self.progressed = Instant::now();
         loop {
             if let Some(chunk) = self.queue.pop() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::in_use::{InUse, in_use};
-use crate::bbolt::{Database, walk};
+use crate::bbolt::Database;
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
@@ -20,7 +20,7 @@ use crate::raft::wal::{self, Wal};
 use crate::raft::{ConfChangeType, snap};
 use crate::read_at::FileSource;
 use crate::schema::{StoredMember, buckets};
-use crate::snapshot::Judge;
+use crate::snapshot::Contents;
 
 /// A member of the cluster, as the directory knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -132,12 +132,10 @@ fn database(path: &Path, found: &mut Inspection, pages: bool, progress: &dyn Pro
 }
 
 fn judge(database: &Database<FileSource>, path: &Path, found: &mut Inspection, progress: &dyn Progress) -> Result<()> {
-    let mut judge = Judge::default();
-    walk(database, &mut judge, progress).map_err(|error| match error {
+    let (contents, _, defects) = Contents::read(database, progress).map_err(|error| match error {
         Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
         other => other,
     })?;
-    let (contents, defects) = judge.finish();
     found.applied_index = contents.meta.consistent_index;
     found.revision = Some(contents.current_revision());
     found.total_key = Some(contents.total_key);

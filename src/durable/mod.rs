@@ -11,15 +11,19 @@
 //!
 //! Paths are made absolute on entry, so that a change of the working directory in between does no harm.
 
+mod beside;
 mod exchange;
 mod litter;
 mod new_file;
 mod staged_dir;
 mod sync;
 mod unnamed;
+mod write_back;
 
+pub use beside::sync_beside;
 pub use exchange::Replaced;
 pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;
 pub use unnamed::unnamed_file;
+pub use write_back::WriteBack;

@@ -21,16 +21,18 @@ use crate::progress::Progress;
 const GRACE: Duration = Duration::from_secs(2);
 
 #[pyfunction]
-#[pyo3(signature = (path, *, access, stall_timeout, compression, progress))]
+#[pyo3(signature = (path, *, access, stall_timeout, compression, max_rate, progress))]
 pub(super) fn backup(
     py: Python<'_>,
     path: PathBuf,
     access: PyAccess,
     stall_timeout: f64,
     compression: Option<String>,
+    max_rate: Option<u64>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let options = options(access, stall_timeout, compression.as_deref()).map_err(|error| to_exception(py, &error))?;
+    let options =
+        options(access, stall_timeout, compression.as_deref(), max_rate).map_err(|error| to_exception(py, &error))?;
     let reporter = Arc::new(Reporter::new(progress));
     let progress: Arc<dyn Progress> = Arc::clone(&reporter) as _;
     let mut report = drive(py, &reporter, GRACE, crate::backup::backup(&path, &options, progress))?;
@@ -40,7 +42,12 @@ pub(super) fn backup(
     Ok(dict)
 }
 
-fn options(access: PyAccess, stall_timeout: f64, compression: Option<&str>) -> Result<BackupOptions> {
+fn options(
+    access: PyAccess,
+    stall_timeout: f64,
+    compression: Option<&str>,
+    max_rate: Option<u64>,
+) -> Result<BackupOptions> {
     let compression = match compression {
         None => None,
         Some("gzip") => Some(Compression::Gzip),
@@ -51,5 +58,6 @@ fn options(access: PyAccess, stall_timeout: f64, compression: Option<&str>) -> R
         access: access.into_inner()?,
         stall_timeout: duration("--stall-timeout", stall_timeout)?,
         compression,
+        max_rate,
     })
 }

@@ -1,17 +1,25 @@
 //! The visitor that judges every entry of an etcd database while the pages are walked.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 
-use crate::bbolt::{Element, Visitor};
+use crate::bbolt::{Database, Element, Part, Visitor, Walked, walk};
 use crate::defect::Defect;
-use crate::schema::auth::{Alarm, check_role, check_user};
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::read_at::ReadAt;
+use crate::schema::auth::{Alarm, Role, User};
 use crate::schema::{
     KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64,
 };
 
+use super::census::{Census, Change, MAX_LEASES, Reading};
+use super::crc::combine;
+
 /// More defects than this say nothing that these do not; the rest are counted.
 const MAX_DEFECTS: usize = 10_000;
+
+/// More entries than this of a stretch are left to be judged in turn, so that what is under way stays small.
+const MAX_CHANGES: usize = 32 << 10;
 
 /// What the entries of a database add up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub struct Contents {
     pub auth_enabled: bool,
     /// Live keys on a lease that is not stored: etcd logs them at boot and keeps them for ever.
     pub dangling_leases: u64,
+    /// Whether more leases are stored than keys were compared with, so that `dangling_leases` is 0 whatever it should be.
+    pub leases_uncompared: bool,
     /// Versions whose `mod_revision` is not the revision under which they lie.
     pub misfiled: u64,
     /// Whether a downgrade job is stored.
@@ -67,6 +77,11 @@ impl Contents {
             let keys = self.dangling_leases;
             warnings.push(format!("{keys} live keys hang on leases that are not stored; they never expire"));
         }
+        if self.leases_uncompared {
+            let leases = self.leases;
+            warnings
+                .push(format!("{leases} leases are stored, more than the {MAX_LEASES} that keys are compared with"));
+        }
         if self.misfiled > 0 {
             let versions = self.misfiled;
             warnings.push(format!("{versions} versions lie under another revision than their mod_revision"));
@@ -94,40 +109,52 @@ enum Room {
     Foreign,
 }
 
+impl Contents {
+    /// Reads all of `database`, and says what is wrong with it; several times where it holds more live keys than are
+    /// counted in one reading.
+    ///
+    /// # Errors
+    /// Those of [`walk`](walk()).
+    pub fn read<R: ReadAt>(database: &Database<R>, progress: &dyn Progress) -> Result<(Self, Walked, Vec<Defect>)> {
+        let mut judge = Judge::new(Census::new(database.size(), stored_leases(database)));
+        let walked = walk(database, &mut judge, progress)?;
+        while judge.census.next_reading() && judge.defects.is_empty() {
+            walk(database, &mut Recount { census: &mut judge.census, is_key: false }, progress)?;
+        }
+        let (contents, defects) = judge.finish();
+        Ok((contents, walked, defects))
+    }
+}
+
 /// Collects the [`Contents`] and every defect.
 #[derive(Debug)]
-pub struct Judge {
+struct Judge {
     contents: Contents,
     room: Room,
     has_key: bool,
     has_meta: bool,
     last: Option<Revision>,
-    live: Fingerprints,
-    lease_ids: HashSet<i64>,
+    census: Census,
     defects: Vec<Defect>,
     uncounted: u64,
 }
 
-impl Default for Judge {
-    fn default() -> Self {
+impl Judge {
+    fn new(census: Census) -> Self {
         Self {
             contents: Contents::default(),
             room: Room::Foreign,
             has_key: false,
             has_meta: false,
             last: None,
-            live: Fingerprints::default(),
-            lease_ids: HashSet::new(),
+            census,
             defects: Vec::new(),
             uncounted: 0,
         }
     }
-}
 
-impl Judge {
-    /// What was found, after the walk is over.
-    #[must_use]
-    pub fn finish(mut self) -> (Contents, Vec<Defect>) {
+    /// What was found, after the last reading.
+    fn finish(mut self) -> (Contents, Vec<Defect>) {
         for (there, name) in [(self.has_key, "key"), (self.has_meta, "meta")] {
             if !there {
                 let message = format!("there is no bucket `{name}`: a bbolt database, but not etcd's");
@@ -138,13 +165,13 @@ impl Judge {
             let message = format!("{} more defects were found and left out of the list", self.uncounted);
             self.defects.push(Defect::new("more-defects", message));
         }
-        self.contents.total_key = self.live.len();
-        self.contents.leases = self.lease_ids.len() as u64;
-        self.contents.dangling_leases = self.live.on_other_leases_than(&self.lease_ids);
+        self.contents.total_key = self.census.live();
+        self.contents.dangling_leases = self.census.on_missing_leases();
+        self.contents.leases_uncompared = self.contents.leases > MAX_LEASES as u64;
         (self.contents, self.defects)
     }
 
-    fn judge(&mut self, element: &Element<'_>) -> Result<(), (&'static str, String)> {
+    fn judge(&mut self, element: &Element<'_>) -> std::result::Result<(), (&'static str, String)> {
         let Element { key, value, .. } = *element;
         let contents = &mut self.contents;
         let bad = |code: &'static str| move |message: String| (code, message);
@@ -152,8 +179,8 @@ impl Judge {
             Room::Key => return self.version(key, value),
             Room::Meta => contents.meta.take(key, value).map_err(bad("meta-malformed"))?,
             Room::Lease => {
-                let lease = Lease::parse(key, value).map_err(bad("lease-malformed"))?;
-                self.lease_ids.insert(lease.id);
+                Lease::parse(key, value).map_err(bad("lease-malformed"))?;
+                contents.leases += 1;
             }
             Room::Members => {
                 StoredMember::parse(key, value).map_err(bad("member-malformed"))?;
@@ -163,8 +190,12 @@ impl Judge {
                 parse_member_id(key).map_err(bad("member-malformed"))?;
             }
             Room::Alarm => contents.alarms.push(Alarm::parse(key).map_err(bad("alarm-malformed"))?),
-            Room::AuthUsers => check_user(key, value).map_err(bad("user-malformed"))?,
-            Room::AuthRoles => check_role(key, value).map_err(bad("role-malformed"))?,
+            Room::AuthUsers => {
+                User::parse(key, value).map_err(bad("user-malformed"))?;
+            }
+            Room::AuthRoles => {
+                Role::parse(key, value).map_err(bad("role-malformed"))?;
+            }
             Room::Auth => match key {
                 buckets::AUTH_ENABLED => contents.auth_enabled = value == [1],
                 buckets::AUTH_REVISION => {
@@ -185,7 +216,7 @@ impl Judge {
         Ok(())
     }
 
-    fn version(&mut self, key: &[u8], value: &[u8]) -> Result<(), (&'static str, String)> {
+    fn version(&mut self, key: &[u8], value: &[u8]) -> std::result::Result<(), (&'static str, String)> {
         let at = RevisionKey::parse(key).map_err(|error| ("revision-malformed", error))?;
         self.contents.revisions += 1;
         self.contents.last_revision = at.revision.main;
@@ -194,21 +225,18 @@ impl Judge {
             return Err(("revision-twice", format!("revision {main}_{sub} is both a put and a deletion")));
         }
         self.last = Some(at.revision);
-        let kv = KeyValue::parse(value).map_err(|error| ("value-malformed", error))?;
-        if at.tombstone {
-            self.live.remove(kv.key);
-        } else {
-            self.live.insert(kv.key, kv.lease);
-            // The marker that a revision bump leaves behind is empty on purpose.
-            if kv.mod_revision != at.revision.main && !value.is_empty() {
-                self.contents.misfiled += 1;
-            }
+        let version = Version::parse(at, value).map_err(|error| ("value-malformed", error))?;
+        self.contents.misfiled += u64::from(version.misfiled);
+        if let Some(change) = self.census.reading().change(version.key, version.lease, at.tombstone) {
+            self.census.take(change);
         }
         Ok(())
     }
 }
 
 impl Visitor for Judge {
+    type Part = KeyPart;
+
     fn bucket(&mut self, name: &[u8]) {
         self.contents.hash = crc32c::crc32c_append(self.contents.hash, name);
         self.room = match name {
@@ -248,46 +276,136 @@ impl Visitor for Judge {
             self.uncounted += 1;
         }
     }
-}
 
-/// The set of live keys by 128-bit fingerprint: memory by the number of keys, not by their length.
-///
-/// Two keys with one fingerprint would make `totalKey` one too small. The two hashers are keyed at random in each
-/// process, so no file can be made to bring that about, and by chance it happens once in 2^128 / n^2.
-#[derive(Debug, Default)]
-struct Fingerprints {
-    hashers: (RandomState, RandomState),
-    keys: HashSet<(u64, u64)>,
-    /// Lease of those that hang on one.
-    leased: HashMap<(u64, u64), i64>,
-}
-
-impl Fingerprints {
-    fn of(&self, key: &[u8]) -> (u64, u64) {
-        (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key))
+    fn part(&self) -> Option<KeyPart> {
+        (self.room == Room::Key).then(|| KeyPart::new(self.census.reading().clone()))
     }
 
-    fn insert(&mut self, key: &[u8], lease: i64) {
-        let fingerprint = self.of(key);
-        self.keys.insert(fingerprint);
-        if lease == 0 {
-            self.leased.remove(&fingerprint);
-        } else {
-            self.leased.insert(fingerprint, lease);
+    fn take(&mut self, part: KeyPart) -> bool {
+        let (Some(first), Some(last)) = (part.first, part.last) else { return true };
+        if self.last == Some(first) {
+            return false;
+        }
+        self.last = Some(last);
+        self.contents.hash = combine(self.contents.hash, part.crc, part.len);
+        self.contents.last_revision = last.main;
+        self.contents.revisions += part.revisions;
+        self.contents.misfiled += part.misfiled;
+        part.changes.into_iter().for_each(|change| self.census.take(change));
+        true
+    }
+}
+
+/// What a stretch of bucket `key` comes to.
+#[derive(Debug)]
+struct KeyPart {
+    reading: Reading,
+    crc: u32,
+    len: usize,
+    revisions: u64,
+    misfiled: u64,
+    first: Option<Revision>,
+    last: Option<Revision>,
+    changes: Vec<Change>,
+}
+
+impl KeyPart {
+    fn new(reading: Reading) -> Self {
+        let (first, last) = (None, None);
+        Self { reading, crc: 0, len: 0, revisions: 0, misfiled: 0, first, last, changes: Vec::new() }
+    }
+}
+
+impl Part for KeyPart {
+    fn entry(&mut self, element: Element<'_>) -> bool {
+        let Ok(at) = RevisionKey::parse(element.key) else { return false };
+        if self.last == Some(at.revision) || self.changes.len() >= MAX_CHANGES {
+            return false;
+        }
+        let Ok(version) = Version::parse(at, element.value) else { return false };
+        self.first = self.first.or(Some(at.revision));
+        self.last = Some(at.revision);
+        self.revisions += 1;
+        self.misfiled += u64::from(version.misfiled);
+        self.changes.extend(self.reading.change(version.key, version.lease, at.tombstone));
+        true
+    }
+
+    fn bytes(&mut self, stretch: &[u8]) {
+        self.crc = crc32c::crc32c_append(self.crc, stretch);
+        self.len += stretch.len();
+    }
+}
+
+/// What is judged of a value of bucket `key`.
+struct Version<'a> {
+    key: &'a [u8],
+    lease: i64,
+    /// `mod_revision` is not the revision that it lies under.
+    misfiled: bool,
+}
+
+impl<'a> Version<'a> {
+    fn parse(at: RevisionKey, value: &'a [u8]) -> std::result::Result<Self, String> {
+        let KeyValue { key, mod_revision, lease, .. } = KeyValue::parse(value)?;
+        // The marker that a revision bump leaves behind is empty on purpose, a tombstone has a key only.
+        let misfiled = !at.tombstone && mod_revision != at.revision.main && !value.is_empty();
+        Ok(Self { key, lease, misfiled })
+    }
+}
+
+/// Takes in bucket `key` once more, for another share of its keys. What is wrong was said before.
+struct Recount<'a> {
+    census: &'a mut Census,
+    is_key: bool,
+}
+
+/// The part of a [`Recount`], which needs no hash.
+struct Recounted(KeyPart);
+
+impl Part for Recounted {
+    fn entry(&mut self, element: Element<'_>) -> bool {
+        self.0.entry(element)
+    }
+
+    fn bytes(&mut self, _stretch: &[u8]) {}
+}
+
+impl Visitor for Recount<'_> {
+    type Part = Recounted;
+
+    fn bucket(&mut self, name: &[u8]) {
+        self.is_key = name == buckets::KEY;
+    }
+
+    fn entry(&mut self, element: Element<'_>) {
+        if let Some(Recounted(mut part)) = self.part()
+            && part.entry(element)
+        {
+            part.changes.into_iter().for_each(|change| self.census.take(change));
         }
     }
 
-    fn remove(&mut self, key: &[u8]) {
-        let fingerprint = self.of(key);
-        self.keys.remove(&fingerprint);
-        self.leased.remove(&fingerprint);
+    fn defect(&mut self, _defect: Defect) {}
+
+    fn part(&self) -> Option<Recounted> {
+        self.is_key.then(|| Recounted(KeyPart::new(self.census.reading().clone())))
     }
 
-    fn len(&self) -> u64 {
-        self.keys.len() as u64
+    fn take(&mut self, Recounted(part): Recounted) -> bool {
+        part.changes.into_iter().for_each(|change| self.census.take(change));
+        true
     }
+}
 
-    fn on_other_leases_than(&self, stored: &HashSet<i64>) -> u64 {
-        self.leased.values().filter(|lease| !stored.contains(lease)).count() as u64
-    }
+/// Ids of the leases that `database` stores; `None` when they are more than keys are compared with, or can't be read,
+/// which the walk reports.
+fn stored_leases<R: ReadAt>(database: &Database<R>) -> Option<Vec<i64>> {
+    let Some(bucket) = database.bucket(buckets::LEASE).ok()? else { return Some(Vec::new()) };
+    let mut leases = Vec::new();
+    let read = database.for_each(&bucket, &mut |element| {
+        leases.extend(element.key.try_into().map(i64::from_be_bytes));
+        if leases.len() > MAX_LEASES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    (read.is_ok() && leases.len() <= MAX_LEASES).then_some(leases)
 }

@@ -1,20 +1,20 @@
 //! The ways from a file to a verified snapshot.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::{self, Extracted, HASH_LEN, Kind};
-use crate::bbolt::{Database, Walked, walk};
+use crate::bbolt::{Database, Walked};
 use crate::defect::Defect;
-use crate::durable::unnamed_file;
+use crate::durable::{sync_beside, unnamed_file};
 use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
 use crate::version::Version;
 
-use super::judge::{Contents, Judge};
+use super::judge::Contents;
 use super::report::{Status, VerifyReport};
 
 /// What is not insisted on.
@@ -42,38 +42,30 @@ impl VerifiedSnapshot {
     /// the archive, or in the directory for temporary files where that can't be), which is gone when the value is.
     pub fn open(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
         if archive::kind(path)? == Kind::Database {
-            let extracted = archive::extract(path, &mut |_| Ok(()), progress)?;
             let file = File::open(path).map_err(Error::io("opening", path))?;
-            return Self::judge(path, file, extracted, options, progress);
+            let walk = |len| Traversed::new(&file, len, path, progress);
+            let (extracted, traversed) = archive::hash_in_place(path, &file, progress, walk)?;
+            return Self::judge(path, extracted, traversed, options);
         }
-        spooled(path, |spool| Self::copy_to(path, spool, options, progress))
+        let (extracted, traversed) = spooled(path, |spool| extract(path, spool, progress))?;
+        Self::judge(path, extracted, traversed, options)
     }
 
-    /// Copies the database of the snapshot at `path` into the empty `file` and verifies the copy.
-    pub fn copy_to(path: &Path, file: File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
-        let extracted = extract_to(path, &file, progress)?;
-        Self::judge(path, file, extracted, options, progress)
+    /// Copies the database of the snapshot at `path` into the empty `file`, verifies the copy, and puts it on stable
+    /// storage meanwhile.
+    pub fn copy_to(path: &Path, file: &File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
+        let (extracted, traversed) = archive::extract_into(path, file, progress, |len| {
+            let (traversed, synced) = sync_beside(file, || Traversed::new(file, len, path, progress));
+            synced.map_err(Error::io("syncing the copy of", path)).and(traversed)
+        })?;
+        Self::judge(path, extracted, traversed, options)
     }
 
-    fn judge(
-        path: &Path,
-        file: File,
-        extracted: Extracted,
-        options: VerifyOptions,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+    fn judge(path: &Path, extracted: Extracted, traversed: Traversed, options: VerifyOptions) -> Result<Self> {
         let mut defects = Vec::new();
         let hash_checked = check_hash(&extracted, options, &mut defects);
         check_manifest(&extracted, &mut defects);
-        let source = FileSource::new(file, extracted.database_len);
-        let database = match Database::open(source) {
-            Ok(database) => database,
-            Err(more) => {
-                defects.extend(more);
-                return Err(Error::Corrupt { path: path.to_owned(), defects });
-            }
-        };
-        let (contents, walked) = walk_contents(&database, &mut defects, path, progress)?;
+        let (database, contents, walked) = traversed.into_sound(path, &mut defects)?;
         if let Some(manifest) = &extracted.manifest
             && manifest.revision > contents.current_revision()
         {
@@ -163,25 +155,40 @@ pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> R
 /// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
 pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     let mut defects = Vec::new();
-    let source = if archive::kind(path)? == Kind::Database {
+    let traversed = if archive::kind(path)? == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
-        FileSource::new(file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len })
+        Traversed::new(&file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len }, path, progress)?
     } else {
-        let (spool, extracted) = spooled(path, |spool| {
-            let extracted = extract_to(path, &spool, progress)?;
-            Ok((spool, extracted))
-        })?;
+        let (extracted, traversed) = spooled(path, |spool| extract(path, spool, progress))?;
         check_hash(&extracted, VerifyOptions::default(), &mut defects);
-        FileSource::new(spool, extracted.database_len)
+        traversed
     };
-    let database = Database::open(source);
-    let database = database.map_err(|defects| Error::Corrupt { path: path.to_owned(), defects })?;
-    let (contents, _) = walk_contents(&database, &mut defects, path, progress)?;
+    let (database, contents, _) = traversed.into_sound(path, &mut defects)?;
     if defects.is_empty() {
         Ok(status_of(&database, &contents))
     } else {
         Err(Error::Corrupt { path: path.into(), defects })
+    }
+}
+
+/// The database inside the compressed or archived snapshot at `path`, inflated into a file without a name, and its
+/// length. Nothing is judged but what passes by anyway: the container, and the SHA-256 where there is one.
+///
+/// # Errors
+/// [`Error::Corrupt`] and [`Error::NotASnapshot`] for the container, [`Error::Corrupt`] also when the hash does not fit;
+/// [`Error::Io`]; [`Error::Interrupted`].
+pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
+    let (file, extracted) = spooled(path, |spool| {
+        let (extracted, ()) = archive::extract_into(path, spool, progress, |_| Ok(()))?;
+        Ok((spool.try_clone().map_err(Error::io("opening", path))?, extracted))
+    })?;
+    let mut defects = Vec::new();
+    check_hash(&extracted, VerifyOptions::default(), &mut defects);
+    if defects.is_empty() {
+        Ok((file, extracted.database_len))
+    } else {
+        Err(Error::Corrupt { path: path.to_owned(), defects })
     }
 }
 
@@ -195,20 +202,41 @@ fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
     }
 }
 
-fn walk_contents<R: ReadAt>(
-    database: &Database<R>,
-    defects: &mut Vec<Defect>,
-    path: &Path,
-    progress: &dyn Progress,
-) -> Result<(Contents, Walked)> {
-    let mut judge = Judge::default();
-    let walked = walk(database, &mut judge, progress).map_err(|error| match error {
-        Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
-        other => other,
-    })?;
-    let (contents, found) = judge.finish();
-    defects.extend(found);
-    Ok((contents, walked))
+/// A database that was walked, or what keeps it from being opened.
+struct Traversed(std::result::Result<Found, Vec<Defect>>);
+
+/// What a walk found, with its defects.
+type Found = (Database<FileSource>, Contents, Walked, Vec<Defect>);
+
+impl Traversed {
+    /// Walks the first `len` bytes of `file`, whose place in messages is `path`.
+    fn new(file: &File, len: u64, path: &Path, progress: &dyn Progress) -> Result<Self> {
+        let file = file.try_clone().map_err(Error::io("opening", path))?;
+        let database = match Database::open(FileSource::new(file, len)) {
+            Ok(database) => database,
+            Err(defects) => return Ok(Self(Err(defects))),
+        };
+        let read = Contents::read(&database, progress);
+        let (contents, walked, found) = read.map_err(|error| match error {
+            Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
+            other => other,
+        })?;
+        Ok(Self(Ok((database, contents, walked, found))))
+    }
+
+    /// Adds the defects to those that are known; an error when there is no database to go on with.
+    fn into_sound(self, path: &Path, defects: &mut Vec<Defect>) -> Result<(Database<FileSource>, Contents, Walked)> {
+        match self.0 {
+            Ok((database, contents, walked, found)) => {
+                defects.extend(found);
+                Ok((database, contents, walked))
+            }
+            Err(found) => {
+                defects.extend(found);
+                Err(Error::Corrupt { path: path.to_owned(), defects: std::mem::take(defects) })
+            }
+        }
+    }
 }
 
 /// Compares the trailer with what was read; says whether there was one to compare.
@@ -258,26 +286,26 @@ fn lossy(etcd_version: &str) -> Option<String> {
     })
 }
 
-fn extract_to(path: &Path, mut file: &File, progress: &dyn Progress) -> Result<Extracted> {
-    let write = &mut |bytes: &[u8]| file.write_all(bytes).map_err(Error::io("writing the database of", path));
-    archive::extract(path, write, progress)
+/// Extracts the database of the snapshot at `path` into the empty `file`, and walks it there beside the hash.
+fn extract(path: &Path, file: &File, progress: &dyn Progress) -> Result<(Extracted, Traversed)> {
+    archive::extract_into(path, file, progress, |len| Traversed::new(file, len, path, progress))
 }
 
 /// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens.
 ///
 /// It lies beside `path`, where there is room for an archive's content more often than in a `/tmp` that is memory;
 /// where it can't be made there, or does not fit, it lies in the directory for temporary files.
-fn spooled<T>(path: &Path, work: impl Fn(File) -> Result<T>) -> Result<T> {
+pub(crate) fn spooled<T>(path: &Path, work: impl Fn(&File) -> Result<T>) -> Result<T> {
     let beside = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     if let Ok(file) = unnamed_file(beside) {
-        match work(file) {
+        match work(&file) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
             done => return done,
         }
     }
     let elsewhere = std::env::temp_dir();
-    work(unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?)
+    work(&unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?)
 }

@@ -24,6 +24,7 @@ def take_a_backup(password: str) -> datetime:
         command_timeout=timedelta(seconds=5),
         stall_timeout=30.0,
         compression="zstd",
+        max_rate=20 << 20,
         progress=True,
     )
     size: int = report.archive_size

@@ -29,6 +29,12 @@ def add(commands: Any) -> None:  # noqa: ANN401
         default=30.0,
         help="give up after so long without a byte (default 30s)",
     )
+    parser.add_argument(
+        "--max-rate",
+        metavar="RATE",
+        type=_flags.rate,
+        help="take at most so many bytes a second from the server, such as 20MiB or 500k",
+    )
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
     _master.add_master_flags(parser, "cluster flags", masters=False)
@@ -43,13 +49,16 @@ def run(flags: argparse.Namespace) -> int:
         report = dcos.backup(
             flags.path,
             stall_timeout=flags.stall_timeout,
+            max_rate=flags.max_rate,
             dial_timeout=cluster["dial_timeout"],
             command_timeout=cluster["command_timeout"],
             root=_master.root(flags),
             progress=True,
         )
     else:
-        report = api.backup(flags.path, stall_timeout=flags.stall_timeout, progress=True, **cluster)
+        report = api.backup(
+            flags.path, stall_timeout=flags.stall_timeout, max_rate=flags.max_rate, progress=True, **cluster
+        )
     warn(report.warnings)
     print(
         display.to_json(display.plain(report))

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT
+from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT, FASTEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,12 +19,24 @@ __all__ = [
     "cluster_arguments",
     "duration",
     "given_to_choose_servers",
+    "rate",
     "read_boolean",
     "settle_booleans",
 ]
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_RATE = re.compile(r"(\d+\.?\d*|\.\d+)(k|K|Ki|M|Mi|G|Gi)?B?", re.ASCII)
+_MULTIPLES = {
+    "": 1,
+    "k": 1000,
+    "K": 1000,
+    "Ki": 1 << 10,
+    "M": 1000**2,
+    "Mi": 1 << 20,
+    "G": 1000**3,
+    "Gi": 1 << 30,
+}
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _BOOLEAN_FLAGS = frozenset({"--mark-compacted", "--skip-hash-check", "--dry-run", "--replace", "--discard-old"})
@@ -47,6 +59,17 @@ def duration(text: str) -> float:
     if total <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no time limit; it must be more than 0")
     return total
+
+
+def rate(text: str) -> int:
+    """Read bytes a second, such as `20MiB`, `1.5G` or `800k`: `k` is 1000, `Ki` is 1024."""
+    parts = _RATE.fullmatch(text)
+    if not parts:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; write 20MiB, 1.5G or 500000: bytes a second")
+    total = float(parts[1]) * _MULTIPLES[parts[2] or ""]
+    if not 1 <= total < FASTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; it must be at least one byte a second, and below 2^64")
+    return int(total)
 
 
 def read_boolean(text: str) -> bool:

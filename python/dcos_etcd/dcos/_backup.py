@@ -24,6 +24,7 @@ def backup(
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
     stall_timeout: float | timedelta = STALL_TIMEOUT,
+    max_rate: int | None = None,
     root: StrPath = "/",
     progress: ProgressArgument = None,
 ) -> BackupReport:
@@ -34,6 +35,7 @@ def backup(
         dial_timeout: As in `dcos_etcd.backup`.
         command_timeout: As in `dcos_etcd.backup`.
         stall_timeout: As in `dcos_etcd.backup`.
+        max_rate: As in `dcos_etcd.backup`.
         root: What stands before every path of DC/OS.
         progress: As in `dcos_etcd.backup`.
 
@@ -50,6 +52,7 @@ def backup(
         dial_timeout=dial_timeout,
         command_timeout=command_timeout,
         stall_timeout=stall_timeout,
+        max_rate=max_rate,
         progress=progress,
     )
     if not report.skipped:

@@ -3,6 +3,8 @@
 mod damage;
 mod foreign;
 mod hostile;
+mod index;
+mod random;
 mod round_trip;
 
 use std::path::Path;
@@ -15,15 +17,15 @@ use super::layout::META_MAGIC;
 use super::manifest::Manifest;
 use super::manifest::tests::example;
 use super::pool::Pool;
-use super::reader::{Extracted, extract_from};
+use super::reader::{Extracted, Extraction, worthwhile};
 use super::writer::ArchiveWriter;
 use crate::error::{Error, Result};
 use crate::progress::NoProgress;
 
-const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
+pub(super) const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
 
 /// Bytes that start as a database does, compress a little, and end with their SHA-256.
-fn snapshot(database_len: usize) -> Vec<u8> {
+pub(super) fn snapshot(database_len: usize) -> Vec<u8> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -41,7 +43,7 @@ fn snapshot(database_len: usize) -> Vec<u8> {
     bytes
 }
 
-fn archive(compression: Compression, snapshot: &[u8]) -> Vec<u8> {
+pub(super) fn archive(compression: Compression, snapshot: &[u8]) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new(), compression, snapshot.len() as u64, 1_700_000_000).unwrap();
     for part in snapshot.chunks(32768) {
         writer.write_snapshot(part).unwrap();
@@ -64,7 +66,10 @@ fn read(bytes: &[u8]) -> Result<(Extracted, Vec<u8>)> {
         database.extend_from_slice(part);
         Ok(())
     };
-    let extracted = extract_from(bytes, bytes.len() as u64, Path::new("archive"), &mut sink, &NoProgress)?;
+    let input = bytes.to_vec();
+    let work =
+        Extraction { input: &input, index: worthwhile(&input), path: Path::new("archive"), progress: &NoProgress };
+    let (extracted, ()) = work.run(&mut sink, None, |_| Ok(()))?;
     Ok((extracted, database))
 }
 

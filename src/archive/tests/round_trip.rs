@@ -246,7 +246,9 @@ fn progress_counts_bytes_of_the_file_and_can_stop_the_work() {
         let len = bytes.len() as u64;
         let run = |limit: u64| {
             let progress = StopAt(limit, AtomicU64::new(0));
-            let outcome = extract_from(bytes.as_slice(), len, Path::new("x"), &mut |_| Ok(()), &progress);
+            let work =
+                Extraction { input: &bytes, index: worthwhile(&bytes), path: Path::new("x"), progress: &progress };
+            let outcome = work.run(&mut |_| Ok(()), None, |_| Ok(()));
             (outcome, progress.1.into_inner())
         };
         let (outcome, seen) = run(u64::MAX);
@@ -264,7 +266,8 @@ fn what_the_sink_says_is_the_outcome() {
         calls += 1;
         if calls < 3 { Ok(()) } else { Err(Error::invalid("enough")) }
     };
-    let error = extract_from(bytes.as_slice(), 0, Path::new("x"), &mut sink, &NoProgress).unwrap_err();
+    let work = Extraction { input: &bytes, index: None, path: Path::new("x"), progress: &NoProgress };
+    let error = work.run(&mut sink, None, |_| Ok(())).unwrap_err();
     assert_eq!("enough", error.to_string());
     assert_eq!(3, calls);
 }

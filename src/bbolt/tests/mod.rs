@@ -9,7 +9,8 @@ mod rules;
 use std::collections::BTreeMap;
 
 use super::layout::{PAGE_HEADER_SIZE, put, u64_at};
-use super::{Database, Element, Entries, Entry, Patch, PatchPages, Visitor, Walked, walk};
+use super::walk::walk_on;
+use super::{Database, Element, Entries, Entry, Part, Patch, PatchPages, Visitor, Walked, check_patched};
 use crate::defect::Defect;
 use crate::progress::NoProgress;
 
@@ -23,10 +24,32 @@ pub(super) struct Seen {
     pub(super) defects: Vec<Defect>,
     /// Bytes of keys and values that were handed over.
     pub(super) bytes: u64,
+    /// Subtrees that came from a thread.
+    pub(super) parts: u64,
     name: Vec<u8>,
 }
 
+/// Some entries, and the bytes of them.
+#[derive(Debug, Default)]
+pub(super) struct SeenPart {
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+}
+
+impl Part for SeenPart {
+    fn entry(&mut self, element: Element<'_>) -> bool {
+        self.entries.push((element.key.to_vec(), element.value.to_vec()));
+        true
+    }
+
+    fn bytes(&mut self, stretch: &[u8]) {
+        self.bytes.extend_from_slice(stretch);
+    }
+}
+
 impl Visitor for Seen {
+    type Part = SeenPart;
+
     fn bucket(&mut self, name: &[u8]) {
         self.name = name.to_vec();
         self.buckets.entry(name.to_vec()).or_default();
@@ -45,6 +68,21 @@ impl Visitor for Seen {
     fn defect(&mut self, defect: Defect) {
         self.defects.push(defect);
     }
+
+    fn part(&self) -> Option<SeenPart> {
+        Some(SeenPart::default())
+    }
+
+    fn take(&mut self, part: SeenPart) -> bool {
+        self.parts += 1;
+        self.bytes += part.bytes.len() as u64;
+        assert_eq!(
+            part.bytes,
+            part.entries.iter().flat_map(|(key, value)| [key.as_slice(), value].concat()).collect::<Vec<_>>()
+        );
+        self.buckets.entry(self.name.clone()).or_default().extend(part.entries);
+        true
+    }
 }
 
 impl Seen {
@@ -53,11 +91,16 @@ impl Seen {
     }
 }
 
-/// Opens and walks.
+/// Opens and walks, with threads and without, which must come to the same.
 pub(super) fn judge(bytes: &Vec<u8>) -> Result<(Seen, Walked), Vec<Defect>> {
     let db = Database::open(bytes)?;
     let mut seen = Seen::default();
-    let walked = walk(&db, &mut seen, &NoProgress).unwrap();
+    let walked = walk_on(&db, &mut seen, &NoProgress, 1).unwrap();
+    assert_eq!(seen.parts, 0);
+    let mut beside = Seen::default();
+    assert_eq!(walk_on(&db, &mut beside, &NoProgress, 2).unwrap(), walked);
+    assert_eq!((&beside.buckets, &beside.nested, &beside.defects), (&seen.buckets, &seen.nested, &seen.defects));
+    seen.parts = beside.parts;
     Ok((seen, walked))
 }
 
@@ -89,6 +132,7 @@ pub(super) fn apply(bytes: &Vec<u8>, patch: &Patch) -> Vec<u8> {
     assert_eq!(patched.len() as u64, new_high_water_mark * db.page_size());
     put(&mut patched, 0, &metas[0]);
     put(&mut patched, metas[0].len(), &metas[1]);
+    assert_eq!(None, check_patched(&Database::open(&patched).unwrap(), db.meta()).unwrap());
     patched
 }
 

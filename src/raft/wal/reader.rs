@@ -96,8 +96,8 @@ pub fn read_dir(dir: &Path) -> Result<Wal> {
         let file = File::open(&path).map_err(Error::io("reading", &path))?;
         let len = file.metadata().map_err(Error::io("reading", &path))?.len();
         // The length decides what is read, even if somebody appends meanwhile.
-        let mut source = BufReader::with_capacity(1 << 18, file).take(len);
-        reader.segment(&name, &mut source, len).map_err(Error::io("reading", &path))?;
+        let mut source = BufReader::with_capacity(1 << 18, &file).take(len);
+        reader.segment(&name, &mut source, &file, len).map_err(Error::io("reading", &path))?;
     }
     Ok(reader.finish(dir))
 }
@@ -138,13 +138,13 @@ impl WalReader {
         Ok(names)
     }
 
-    fn segment(&mut self, name: &str, source: &mut dyn Read, len: u64) -> std::io::Result<()> {
+    fn segment(&mut self, name: &str, source: &mut dyn Read, file: &File, len: u64) -> std::io::Result<()> {
         self.findings.enter(name);
         let (sequence, index) = parse_name(name).unwrap_or_default();
         self.check_place(sequence, index);
         let Self { wal, findings, scanner, metadata, reach, snapshot_index } = self;
         let mut taker = Taker { wal, metadata, reach, snapshot_index, sequence };
-        let used = scanner.segment(source, len, findings, &mut |offset, record, findings| {
+        let used = scanner.segment(source, file, len, findings, &mut |offset, record, findings| {
             if let Err((code, message)) = taker.record(offset, record) {
                 findings.at(offset, code, message);
             }

@@ -1,6 +1,12 @@
 //! Frames and CRC chain of one segment after the other.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 
 use super::frame::{CRC, FrameLength, WORD};
 use crate::defect::Defect;
@@ -12,6 +18,8 @@ const MAX_RECORD: u64 = 64 << 20;
 
 /// Bytes read at a time where zeros are expected.
 const TAIL_CHUNK: usize = 64 << 10;
+/// What they are compared with.
+static ZEROS: [u8; TAIL_CHUNK] = [0; TAIL_CHUNK];
 
 /// Defects that are kept; a WAL of nothing else would fill the memory.
 const MAX_DEFECTS: usize = 1_000;
@@ -52,19 +60,20 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// Reads the segment of `len` bytes and hands over each record that is whole, with its offset; those of type
+    /// Reads the segment of `len` bytes from `source`, which is `file` from its beginning on, and hands over each record that is whole, with its offset; those of type
     /// [`CRC`] it keeps to itself. Gives the length of the frames.
     ///
     /// After a broken frame nothing more is read; after a broken record the next one is.
     pub(super) fn segment(
         &mut self,
         source: &mut dyn Read,
+        file: &File,
         len: u64,
         findings: &mut Findings,
         visit: &mut dyn FnMut(u64, &Record<'_>, &mut Findings),
     ) -> io::Result<u64> {
         let mut offset = 0;
-        while let Some(length) = next_length(source, offset, len, findings)? {
+        while let Some(length) = next_length(source, file, offset, len, findings)? {
             let mut buffer = std::mem::take(&mut self.buffer);
             // At most MAX_RECORD and its padding.
             buffer.resize(usize::try_from(length.total()).unwrap_or(usize::MAX), 0);
@@ -119,6 +128,7 @@ impl Scanner {
 /// Reads the length word at `offset`; `None` at the end of the frames, having looked at all that follows.
 fn next_length(
     source: &mut dyn Read,
+    file: &File,
     offset: u64,
     len: u64,
     findings: &mut Findings,
@@ -135,7 +145,7 @@ fn next_length(
     source.read_exact(&mut word)?;
     let word = u64::from_le_bytes(word);
     if word == 0 {
-        zero_tail(source, offset + WORD, findings)?;
+        zero_tail(file, offset + WORD, len, findings)?;
         return Ok(None);
     }
     let Some(length) = FrameLength::parse(word) else {
@@ -156,21 +166,79 @@ fn next_length(
     Ok(Some(length))
 }
 
-/// After a zero word everything must be zero: etcd writes on from there.
-fn zero_tail(source: &mut dyn Read, from: u64, findings: &mut Findings) -> io::Result<()> {
+/// After a zero word everything must be zero: etcd writes on from there. Looks at the bytes of `file` from `from` to
+/// `len`; holes and what was allotted and never written are zero without being read.
+fn zero_tail(file: &File, from: u64, len: u64, findings: &mut Findings) -> io::Result<()> {
     let mut chunk = vec![0; TAIL_CHUNK];
     let mut offset = from;
-    loop {
-        let read = match source.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if let Some(at) = chunk.iter().take(read).position(|byte| *byte != 0) {
-            findings.at(offset + at as u64, "wal-tail", "the unused rest of the segment is not zero");
-            return Ok(());
+    while let Some(data) = next_data(file, offset, len)? {
+        offset = data.start;
+        while offset < data.end {
+            let size = usize::try_from(data.end - offset).unwrap_or(TAIL_CHUNK).min(TAIL_CHUNK);
+            let read = chunk.get_mut(..size).unwrap_or_default();
+            file.read_exact_at(read, offset)?;
+            if read != ZEROS.get(..size).unwrap_or_default() {
+                let at = read.iter().position(|byte| *byte != 0).unwrap_or_default();
+                findings.at(offset + at as u64, "wal-tail", "the unused rest of the segment is not zero");
+                return Ok(());
+            }
+            offset += size as u64;
         }
-        offset += read as u64;
+    }
+    Ok(())
+}
+
+/// The next stretch of `file` from `from` on, and before `len`, that is no hole; all of it where the file system does
+/// not tell.
+fn next_data(file: &File, from: u64, len: u64) -> io::Result<Option<Range<u64>>> {
+    if from >= len {
+        return Ok(None);
+    }
+    let start = match seek(file, SeekFrom::Data(from)) {
+        Ok(start) => start,
+        // Nothing but a hole up to the end.
+        Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..len)),
+        Err(errno) => return Err(errno.into()),
+    };
+    let end = seek(file, SeekFrom::Hole(start))?.min(len);
+    Ok((start < end).then_some(start..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const LEN: u64 = 8 << 20;
+
+    fn defects(file: &File, from: u64) -> Vec<Option<u64>> {
+        let mut findings = Findings::default();
+        zero_tail(file, from, LEN, &mut findings).unwrap();
+        findings.defects.iter().map(|defect| defect.offset).collect()
+    }
+
+    #[test]
+    fn one_byte_is_found_wherever_it_lies_in_a_sparse_tail() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(LEN).unwrap();
+        assert_eq!(defects(&file, 0), []);
+        for at in [LEN - 1, 5_000_001, 4_096, 4_095, 8] {
+            file.write_all_at(b"x", at).unwrap();
+            assert_eq!(defects(&file, 8), [Some(at)]);
+            assert_eq!(defects(&file, at), [Some(at)]);
+        }
+        assert_eq!(defects(&file, LEN - 1), [Some(LEN - 1)]);
+        assert_eq!(defects(&file, LEN), []);
+    }
+
+    #[test]
+    fn zeros_that_were_written_are_read_to_the_last() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0; usize::try_from(LEN).unwrap()]).unwrap();
+        assert_eq!(defects(&file, 16), []);
+        file.write_all_at(&[1], LEN - 3).unwrap();
+        assert_eq!(defects(&file, 16), [Some(LEN - 3)]);
     }
 }

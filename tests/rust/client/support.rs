@@ -51,7 +51,7 @@ pub(crate) fn options(endpoints: &[&str]) -> BackupOptions {
     let mut access = Access::new(endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect());
     access.dial_timeout = Duration::from_secs(3);
     access.command_timeout = Duration::from_secs(3);
-    BackupOptions { access, stall_timeout: STALL_TIMEOUT, compression: None }
+    BackupOptions { access, stall_timeout: STALL_TIMEOUT, compression: None, max_rate: None }
 }
 
 pub(crate) async fn back_up(destination: &Destination, endpoints: &[&str]) -> Result<BackupReport> {

@@ -1,0 +1,299 @@
+//! Branches of leaves, read and checked on threads of their own while the walk takes in what they come to, in order.
+//!
+//! A thread finds a whole subtree sound, or says nothing of it. Whatever is not sound, or would need to be known of
+//! the rest of the tree, is left to the walk, which goes through that subtree itself as if nobody had: so every defect
+//! is found and worded in one place, and the answer does not depend on who was faster.
+//!
+//! The threads read no page twice among themselves, and the walk none, so that a hostile file is read twice at the
+//! most.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::order::{Bounds, Order};
+use super::page::{Header, Kind, Page};
+use super::page_set::PageSet;
+use super::pages::{Pages, ahead};
+use super::reader::Element;
+use super::walk::Part;
+use crate::read_at::ReadAt;
+
+/// Most pages of a branch or leaf that a thread reads, in bytes; each thread has memory for one of each.
+const MAX_BYTES: u64 = 4 << 20;
+/// Subtrees that may turn out unsound before all is left to the walk.
+const MAX_UNSOUND: u32 = 64;
+/// Subtrees under way for each thread.
+const AHEAD_PER_THREAD: usize = 8;
+
+/// A branch whose children should be leaves, with what is promised of its keys.
+pub(super) struct Job<P> {
+    pub(super) number: u64,
+    pub(super) min: Vec<u8>,
+    pub(super) max: Option<Vec<u8>>,
+    /// To be filled with the entries.
+    pub(super) part: P,
+}
+
+/// What is told of a [`Job`].
+pub(super) enum Outcome<P> {
+    Sound(Subtree<P>),
+    /// The children are branches themselves.
+    Deeper,
+    /// Something is wrong, or out of proportion.
+    Unsound,
+}
+
+/// A branch and its leaves, in which nothing is wrong.
+pub(super) struct Subtree<P> {
+    /// Its pages: first page and number of each stretch.
+    pub(super) pages: Vec<(u64, u64)>,
+    /// What its keys leave behind.
+    pub(super) order: Order,
+    pub(super) part: P,
+}
+
+/// An outcome, there or to come.
+pub(super) enum Ticket<P> {
+    Open(Receiver<Outcome<P>>),
+    Settled(Outcome<P>),
+}
+
+impl<P> Ticket<P> {
+    pub(super) fn wait(self) -> Outcome<P> {
+        match self {
+            Self::Open(answer) => answer.recv().unwrap_or(Outcome::Unsound),
+            Self::Settled(outcome) => outcome,
+        }
+    }
+
+    /// Whether the outcome is there.
+    pub(super) fn is_settled(&mut self) -> bool {
+        if let Self::Open(answer) = self {
+            match answer.try_recv() {
+                Ok(outcome) => *self = Self::Settled(outcome),
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+        true
+    }
+
+    /// Waits until the outcome is there.
+    pub(super) fn settle(&mut self) {
+        if let Self::Open(answer) = self {
+            *self = Self::Settled(answer.recv().unwrap_or(Outcome::Unsound));
+        }
+    }
+}
+
+type Request<P> = (Job<P>, SyncSender<Outcome<P>>);
+
+/// The threads; they end when this is dropped.
+pub(super) struct Crew<P> {
+    jobs: Sender<Request<P>>,
+    threads: usize,
+    unsound: u32,
+}
+
+impl<P: Part> Crew<P> {
+    /// Starts up to `threads` threads that read `source`; `None` where the system grants none.
+    pub(super) fn start<'s, R: ReadAt>(
+        scope: &'s thread::Scope<'s, '_>,
+        source: &'s R,
+        page_size: u64,
+        high_water_mark: u64,
+        threads: usize,
+    ) -> Option<Self>
+    where
+        P: 's,
+    {
+        let (jobs, requests) = channel::<Request<P>>();
+        let requests = Arc::new(Mutex::new(requests));
+        let taken = Arc::new(Mutex::new(PageSet::default()));
+        let mut started = 0;
+        for _ in 0..threads {
+            let (requests, taken) = (Arc::clone(&requests), Arc::clone(&taken));
+            let work = move || {
+                let mut reader = Reader {
+                    pages: Pages::new(source, page_size, high_water_mark),
+                    branch: Vec::new(),
+                    taken: &taken,
+                    page_size,
+                };
+                while let Some((job, answer)) = next(&requests) {
+                    // Nobody waits for it when the walk was broken off.
+                    let _ = answer.send(reader.subtree(job));
+                }
+            };
+            started += usize::from(thread::Builder::new().spawn_scoped(scope, work).is_ok());
+        }
+        (started > 0).then_some(Self { jobs, threads: started, unsound: 0 })
+    }
+
+    pub(super) fn submit(&self, job: Job<P>) -> Ticket<P> {
+        let (answer, ticket) = sync_channel(1);
+        // Without threads to take it the answer is dropped, which reads as `Unsound`.
+        let _ = self.jobs.send((job, answer));
+        Ticket::Open(ticket)
+    }
+
+    /// How many subtrees should be under way.
+    pub(super) fn room(&self) -> usize {
+        if self.unsound < MAX_UNSOUND { self.threads * AHEAD_PER_THREAD } else { 0 }
+    }
+
+    /// Counts a subtree that was read in vain.
+    pub(super) fn in_vain(&mut self) {
+        self.unsound = self.unsound.saturating_add(1);
+    }
+}
+
+fn next<P>(requests: &Mutex<Receiver<Request<P>>>) -> Option<Request<P>> {
+    requests.lock().ok()?.recv().ok()
+}
+
+/// One thread's view of the file.
+struct Reader<'d, R> {
+    pages: Pages<'d, R>,
+    branch: Vec<u8>,
+    /// Pages that some thread has read.
+    taken: &'d Mutex<PageSet>,
+    page_size: u64,
+}
+
+/// A subtree that is left to the walk.
+enum Left {
+    Deeper,
+    Unsound,
+}
+
+impl<R: ReadAt> Reader<'_, R> {
+    fn subtree<P: Part>(&mut self, job: Job<P>) -> Outcome<P> {
+        match self.read(job) {
+            Ok(subtree) => Outcome::Sound(subtree),
+            Err(Left::Deeper) => Outcome::Deeper,
+            Err(Left::Unsound) => Outcome::Unsound,
+        }
+    }
+
+    fn read<P: Part>(&mut self, job: Job<P>) -> Result<Subtree<P>, Left> {
+        let Job { number, min, max, part } = job;
+        let span = self.claim(number, 1, Kind::Branch)?;
+        let mut buffer = std::mem::take(&mut self.branch);
+        buffer.clear();
+        buffer.extend_from_slice(sound(self.pages.page(number, span))?.bytes());
+        let read = match Page::new(number, self.pages.offset(number), &buffer) {
+            Some(branch) => {
+                let subtree = Subtree { pages: vec![(number, span)], order: Order::default(), part };
+                self.leaves(&branch, Bounds { min: Some(&min), max: max.as_deref() }, subtree)
+            }
+            None => Err(Left::Unsound),
+        };
+        self.branch = buffer;
+        read
+    }
+
+    /// Reads the children of `branch`, by the rules of the walk.
+    fn leaves<P: Part>(
+        &mut self,
+        branch: &Page<'_>,
+        bounds: Bounds<'_>,
+        mut subtree: Subtree<P>,
+    ) -> Result<Subtree<P>, Left> {
+        if branch.table_defect().is_some() || branch.count() == 0 {
+            return Err(Left::Unsound);
+        }
+        let mut elements = branch.branch_elements().enumerate().peekable();
+        let mut previous = None;
+        while let Some((index, element)) = elements.next() {
+            let element = sound(element)?;
+            let mut broken = false;
+            subtree.order.branch_key(branch, index, element.key, previous, bounds, &mut |_| broken = true);
+            let max = match elements.peek() {
+                Some((_, Ok(next))) => Some(next.key),
+                Some((_, Err(_))) => return Err(Left::Unsound),
+                None => bounds.max,
+            };
+            if broken {
+                return Err(Left::Unsound);
+            }
+            previous = Some(element.key);
+            let ahead_pages = if self.pages.holds(element.pgid) { 1 } else { ahead(branch, index, self.page_size) };
+            let span = self.claim(element.pgid, ahead_pages, Kind::Leaf)?;
+            let leaf = sound(self.pages.page(element.pgid, span))?;
+            if !read_leaf(&leaf, Bounds { min: Some(element.key), max }, &mut subtree) {
+                return Err(Left::Unsound);
+            }
+            match subtree.pages.last_mut() {
+                Some((first, count)) if first.saturating_add(*count) == element.pgid => *count += span,
+                _ => subtree.pages.push((element.pgid, span)),
+            }
+        }
+        Ok(subtree)
+    }
+
+    /// Takes page `number` and its overflow, if it is what it should be and no thread has had it; gives its span.
+    fn claim(&mut self, number: u64, ahead_pages: u64, kind: Kind) -> Result<u64, Left> {
+        self.take(number, 1)?;
+        let header: Header = sound(self.pages.header(number, ahead_pages))?;
+        if kind == Kind::Leaf && header.kind() == Kind::Branch {
+            return Err(Left::Deeper);
+        }
+        if header.wrong_id(number).is_some() || header.kind() != kind {
+            return Err(Left::Unsound);
+        }
+        let (span, defect) = self.pages.extent(number, header);
+        if defect.is_some() || span.saturating_mul(self.page_size) > MAX_BYTES {
+            return Err(Left::Unsound);
+        }
+        if span > 1 {
+            self.take(number.saturating_add(1), span - 1)?;
+        }
+        Ok(span)
+    }
+
+    fn take(&self, first: u64, count: u64) -> Result<(), Left> {
+        let mut taken = self.taken.lock().map_err(|_| Left::Unsound)?;
+        if taken.has_any(first, count) {
+            return Err(Left::Unsound);
+        }
+        taken.insert_all(first, count);
+        Ok(())
+    }
+}
+
+/// Checks a leaf and puts its entries into the part; whether all of it was sound.
+fn read_leaf<P: Part>(leaf: &Page<'_>, bounds: Bounds<'_>, subtree: &mut Subtree<P>) -> bool {
+    if leaf.table_defect().is_some() {
+        return false;
+    }
+    let mut previous = None;
+    let mut stretch = 0..0;
+    for (index, element) in leaf.leaf_elements().enumerate() {
+        let Ok(element) = element else { return false };
+        if element.is_bucket() || bounds.leaf_defect(leaf, index, element.key, previous).is_some() {
+            return false;
+        }
+        previous = Some(element.key);
+        if !subtree.part.entry(Element::new(leaf, &element)) {
+            return false;
+        }
+        let range = element.range();
+        if range.start == stretch.end {
+            stretch.end = range.end;
+        } else {
+            subtree.part.bytes(leaf.bytes().get(stretch).unwrap_or_default());
+            stretch = range;
+        }
+    }
+    subtree.part.bytes(leaf.bytes().get(stretch).unwrap_or_default());
+    if let Some(last) = previous {
+        subtree.order.leaf_ends_with(last);
+    }
+    true
+}
+
+fn sound<T, E>(found: Result<T, E>) -> Result<T, Left> {
+    found.map_err(|_| Left::Unsound)
+}
