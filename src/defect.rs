@@ -41,6 +41,9 @@ impl Defect {
     }
 }
 
+/// So that a source of bytes can hand one through [`std::io::Error`].
+impl std::error::Error for Defect {}
+
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

@@ -111,6 +111,52 @@ pub enum Error {
         defects: Vec<Defect>,
     },
 
+    /// The database is of a later etcd than this release knows.
+    #[error(
+        "{}: storage version {found} is newer than {supported}, the newest that this release reads",
+        path.display()
+    )]
+    StorageVersion {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        found: String,
+        /// The newest that is known.
+        supported: &'static str,
+    },
+
+    /// A revision that was asked for is gone.
+    #[error("required revision has been compacted: revision {revision} is below {compact_revision}")]
+    Compacted {
+        /// What was asked for.
+        revision: i64,
+        /// The oldest revision that can be read.
+        compact_revision: i64,
+    },
+
+    /// A revision that was asked for is not there yet.
+    #[error("required revision is a future revision: revision {revision} is above {current_revision}")]
+    FutureRevision {
+        /// What was asked for.
+        revision: i64,
+        /// The newest revision that can be read.
+        current_revision: i64,
+    },
+
+    /// Somebody writes to the database that is being read.
+    #[error(
+        "{} was written to while it was read, transaction {before} became {now}: read a backup of it, or stop etcd",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Transaction that was opened.
+        before: u64,
+        /// Transaction that is there now.
+        now: u64,
+    },
+
     /// No endpoint could be used.
     #[error("no endpoint answered: {}", attempts(tried))]
     Unavailable {
@@ -125,6 +171,30 @@ pub enum Error {
         endpoint: String,
         /// etcd's or the TLS library's words, and what to do.
         message: String,
+    },
+
+    /// etcd answered a request with an error of its own, such as a full database.
+    #[error("{endpoint}: {message}")]
+    Refused {
+        /// Who answered.
+        endpoint: String,
+        /// etcd's words.
+        message: String,
+    },
+
+    /// Putting keys back ended before its end; what was written stays.
+    #[error(
+        "stopped after {done} of {planned} changes: {cause}; run it again when that is mended, what is done is passed \
+         over"
+    )]
+    PutBackStopped {
+        /// Changes that etcd has acknowledged, or found to be made already.
+        done: u64,
+        /// Changes that were to be made.
+        planned: u64,
+        /// Why it ended.
+        #[source]
+        cause: Box<Error>,
     },
 
     /// The stream ended, or broke its own announcement, before the snapshot was whole.

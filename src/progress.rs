@@ -10,10 +10,12 @@ use crate::error::{Error, Result};
 pub enum Stage {
     /// Bytes of the snapshot stream of a server are going into an archive.
     Receive,
-    /// Bytes of a snapshot are read out of its file.
+    /// Bytes of a snapshot are read out of its file, or keys and values out of a live cluster.
     Read,
     /// Pages of the database are checked.
     Check,
+    /// A part of the snapshot is written: into a database of its own, or into a live cluster.
+    Write,
     /// Written files are put on stable storage.
     Sync,
 }
@@ -26,6 +28,7 @@ impl Stage {
             Self::Receive => "receive",
             Self::Read => "read",
             Self::Check => "check",
+            Self::Write => "write",
             Self::Sync => "sync",
         }
     }

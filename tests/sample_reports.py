@@ -77,6 +77,13 @@ RESTORE: dict[str, Any] = {
     "snapshot_members": 3,
     "database_size": 20480,
     "sha256": "ab" * 32,
+    "rewritten": {
+        "revision": 40,
+        "keys": 5,
+        "versions": 12,
+        "versions_dropped": 3,
+        "database_size": 16384,
+    },
     "replaced": None,
     "dry_run": False,
     "steps": ["verify etcd.tar.gz", "write m1.etcd"],

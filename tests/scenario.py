@@ -6,7 +6,7 @@ import base64
 import json
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dcos_etcd.testing import Cluster, EtcdBinaries
 
@@ -23,6 +23,13 @@ OPERATIONS = 128
 
 CHURN_ROUNDS = 24
 """Revisions of `OPERATIONS` entries each that the compaction under way has to go through."""
+
+
+class Etcdctl(Protocol):
+    """Whatever runs etcd's own client against a cluster."""
+
+    def etcdctl(self, *args: str | bytes, stdin: bytes = b"") -> str: ...
+    def etcdctl_json(self, *args: str | bytes) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class State:
     roles: dict[str, str]
 
 
-def capture(cluster: Cluster) -> State:
+def capture(cluster: Etcdctl) -> State:
     """The content of a cluster, through etcdctl."""
     everything = cluster.etcdctl_json("get", "", "--prefix")
     keys = {
@@ -101,7 +108,7 @@ def go_quoted(raw: bytes) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in raw) + '"'
 
 
-def transact(cluster: Cluster, operations: Iterable[str]) -> None:
+def transact(cluster: Etcdctl, operations: Iterable[str]) -> None:
     """Operations of `etcdctl txn` in one revision: its quoting takes any byte, a command line takes no NUL."""
     cluster.etcdctl("txn", stdin=("\n" + "\n".join(operations) + "\n\n\n").encode())
 
@@ -134,7 +141,7 @@ def slow_compaction(binaries: EtcdBinaries) -> list[str]:
     return flags
 
 
-def fill_keys(cluster: Cluster) -> None:
+def fill_keys(cluster: Etcdctl) -> None:
     """Keys and values of any bytes and sizes, versions above one, tombstones, leases with and without keys."""
     for start in (0, 128):
         transact(

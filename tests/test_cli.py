@@ -22,7 +22,7 @@ from dcos_etcd.models import BackupReport, Diagnosis, RestoreReport, Status, Tls
 from sample_reports import changed
 
 HELP_FILE = Path(__file__).parent.parent / "docs" / "cli_help.txt"
-COMMANDS = ("backup", "restore", "diagnostic", "verify", "status")
+COMMANDS = ("backup", "restore", "diagnostic", "verify", "status", "keys", "get", "stats")
 
 
 class Verb:
@@ -384,6 +384,13 @@ def test_restore_without_flags_has_etcdutls_defaults(restore: Verb) -> None:
         "owner": None,
         "bump_revision": None,
         "mark_compacted": False,
+        "revision": None,
+        "prefixes": [],
+        "exclude_prefixes": [],
+        "compact": False,
+        "clear_alarms": False,
+        "disable_auth": False,
+        "drop_leases": False,
         "skip_hash_check": False,
         "dry_run": False,
         "progress": True,
@@ -399,7 +406,8 @@ def test_restore_passes_every_flag(restore: Verb) -> None:
     command = (
         "restore x --data-dir d --wal-dir w --name m --initial-cluster m=http://a:1 --initial-cluster-token t "
         "--initial-advertise-peer-urls http://a:1 --bump-revision 7 --mark-compacted --skip-hash-check=true --dry-run "
-        "--replace --owner 7:8"
+        "--replace --owner 7:8 --revision 40 --prefix /a --prefix=/b --exclude-prefix /a/x --compact --clear-alarms "
+        "--disable-auth --drop-leases"
     )
 
     assert cli.main(command.split()) == 0
@@ -414,6 +422,13 @@ def test_restore_passes_every_flag(restore: Verb) -> None:
         "owner": (7, 8),
         "bump_revision": 7,
         "mark_compacted": True,
+        "revision": 40,
+        "prefixes": [b"/a", b"/b"],
+        "exclude_prefixes": [b"/a/x"],
+        "compact": True,
+        "clear_alarms": True,
+        "disable_auth": True,
+        "drop_leases": True,
         "skip_hash_check": True,
         "dry_run": True,
         "progress": True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -159,7 +158,9 @@ def test_the_machine_tells_address_variant_and_certificates(tmp_path: Path) -> N
 
 
 def test_by_default_the_paths_are_those_of_dcos(tmp_path: Path) -> None:
-    open_one = _profile.Profile(root=Path("/"), address="10.0.0.1", enterprise=False, mesos_dns=_profile.MESOS_DNS)
+    open_one = _profile.Profile(
+        root=Path("/"), address="10.0.0.1", enterprise=False, number=None, mesos_dns=_profile.MESOS_DNS
+    )
 
     assert open_one.tls is None
     assert open_one.endpoint(_profile.LEADER) == "http://master.dcos.thisdcos.directory:2379"
@@ -628,21 +629,16 @@ def test_a_master_of_another_cluster_is_named(
     """Three masters on three loopback addresses: two of one cluster and one that was forgotten."""
     machine, _ = master
     profile = _profile.read(machine.root)
-    facts = dcos.diagnostic(root=machine.root).diagnosis.endpoints[0]
-    asked = [
-        _replaced(facts, profile.endpoint(host), cluster)
-        for host, cluster in zip(MASTERS, ("aa", "bb", "aa"), strict=True)
-    ]
+    told = {host: (cluster, "") for host, cluster in zip(MASTERS, ("aa", "bb", "aa"), strict=True)}
+    one, two, three = MASTERS
 
-    [finding] = _diagnostic._strangers(profile, asked, MASTERS)
+    [finding] = _diagnostic._strangers(profile, told)
     assert (finding.id, finding.severity) == ("master-not-restored", "critical")
     assert "10.93.0.2" in finding.message
-    assert [one.id for one in _diagnostic._strangers(profile, asked[:2], MASTERS)] == ["masters-split"]
-    assert _diagnostic._strangers(profile, asked[::2], MASTERS) == []
-
-
-def _replaced(facts: dcos_etcd.EndpointFacts, endpoint: str, cluster: str) -> dcos_etcd.EndpointFacts:
-    return dataclasses.replace(facts, endpoint=endpoint, cluster_id=cluster, reachable=True)
+    assert [finding.id for finding in _diagnostic._strangers(profile, {one: told[one], two: told[two]})] == [
+        "masters-split"
+    ]
+    assert _diagnostic._strangers(profile, {one: told[one], three: told[three]}) == []
 
 
 @as_root

@@ -38,9 +38,13 @@ REPORTS: list[tuple[Any, dict[str, Any]]] = [
 each_report = pytest.mark.parametrize(("model", "data"), REPORTS, ids=lambda value: getattr(value, "__name__", None))
 
 
+NAMED_TUPLES = ("Entry", "KeyFigure")
+"""What there are many of."""
+
+
 def all_models() -> list[Any]:
     """Every one but the protocol: that is what a caller brings."""
-    return [getattr(models, name) for name in models.__all__ if name != "Handover"]
+    return [getattr(models, name) for name in models.__all__ if name not in {"Handover", *NAMED_TUPLES}]
 
 
 @pytest.mark.parametrize("model", all_models())
@@ -53,6 +57,17 @@ def test_models_are_frozen_slotted_and_documented(model: Any) -> None:
     assert all(field.kw_only for field in dataclasses.fields(model))
     document = inspect.getdoc(model) or ""
     assert [field.name for field in dataclasses.fields(model) if f"{field.name}: " not in document] == []
+
+
+@pytest.mark.parametrize("name", NAMED_TUPLES)
+def test_named_tuples_are_documented_and_survive_pickling(name: str) -> None:
+    model = getattr(models, name)
+    document = inspect.getdoc(model) or ""
+    made = model(*range(len(model._fields)))
+
+    assert [field for field in model._fields if f"{field}: " not in document] == []
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - made on the line itself
+    assert not hasattr(made, "__dict__")
 
 
 @each_report

@@ -31,9 +31,17 @@ def test_all_is_what_can_be_imported() -> None:
 
 
 def test_all_holds_what_models_exceptions_and_api_export() -> None:
-    from dcos_etcd import api, exceptions, models  # noqa: PLC0415
+    from dcos_etcd import api, comparing, exceptions, models, putting_back, reader  # noqa: PLC0415
 
-    assert set(dcos_etcd.__all__) == {*models.__all__, *exceptions.__all__, *api.__all__, "__version__"}
+    assert set(dcos_etcd.__all__) == {
+        *models.__all__,
+        *exceptions.__all__,
+        *api.__all__,
+        *reader.__all__,
+        *comparing.__all__,
+        *putting_back.__all__,
+        "__version__",
+    }
 
 
 def test_a_star_import_gives_every_name() -> None:
@@ -53,7 +61,7 @@ def test_everything_public_is_documented() -> None:
 
 
 def test_options_of_the_verbs_are_keywords_after_the_subject() -> None:
-    for name in ("backup", "verify", "status", "restore", "diagnose", "member_list"):
+    for name in ("backup", "verify", "status", "restore", "diagnose", "member_list", "open"):
         _, *options = inspect.signature(getattr(dcos_etcd, name)).parameters.values()
         assert {option.kind for option in options} == {inspect.Parameter.KEYWORD_ONLY}
 

@@ -5,8 +5,9 @@
     >>> dcos_etcd.verify("etcd.tar.gz").status.revision  # doctest: +SKIP
     1042
 
-Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`. They return frozen dataclasses and raise
-subclasses of `EtcdError`.
+Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot, `compare` tells
+two apart, `put_back` writes its keys into a live cluster. They return frozen dataclasses and raise subclasses of
+`EtcdError`.
 
 Names are loaded when they are first touched, so that importing the package costs next to nothing.
 """
@@ -19,96 +20,167 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dcos_etcd._core import __version__
     from dcos_etcd.api import backup, diagnose, member_list, restore, status, verify
+    from dcos_etcd.comparing import compare
     from dcos_etcd.exceptions import (
         AccessDeniedError,
         ArchiveExistsError,
         BootstrapError,
         BrokenStreamError,
+        CompactedError,
         CorruptSnapshotError,
+        DatabaseChangedError,
         DataDirInUseError,
         DataDirNotEmptyError,
         DcosError,
         Defect,
         EndpointUnavailableError,
         EtcdError,
+        FutureRevisionError,
         InvalidArgumentError,
+        KeyNotFoundError,
         MissingHashError,
         NoSpaceError,
         NotASnapshotError,
+        PutBackStoppedError,
+        RequestRefusedError,
         RestoreUnprovenError,
+        SnapshotClosedError,
         SnapshotError,
+        SnapshotWarning,
         StalledError,
+        StorageVersionError,
     )
     from dcos_etcd.models import (
+        Alarm,
         BackupReport,
+        Comparison,
+        Conflict,
         Diagnosis,
         EndpointFacts,
+        Entry,
         Finding,
         Handover,
         HashKv,
         Health,
         Inspection,
+        KeyCounts,
+        KeyDifference,
+        KeyFigure,
+        Lease,
         Manifest,
         Member,
         MemberList,
+        Permission,
+        PlannedChange,
         PlannedMember,
+        PrefixStats,
         Progress,
+        PutBackCounts,
+        PutBackReport,
         ResponseHeader,
         RestoreReport,
+        Rewritten,
+        Role,
         Skipped,
+        StateDifference,
+        Stats,
         Status,
         Tls,
+        User,
         VerifyReport,
     )
+    from dcos_etcd.putting_back import PutBackPlan, plan_put_back, put_back
+    from dcos_etcd.reader import Snapshot, SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 __all__ = [
     "AccessDeniedError",
+    "Alarm",
     "ArchiveExistsError",
     "BackupReport",
     "BootstrapError",
     "BrokenStreamError",
+    "CompactedError",
+    "Comparison",
+    "Conflict",
     "CorruptSnapshotError",
     "DataDirInUseError",
     "DataDirNotEmptyError",
+    "DatabaseChangedError",
     "DcosError",
     "Defect",
     "Diagnosis",
     "EndpointFacts",
     "EndpointUnavailableError",
+    "Entry",
     "EtcdError",
     "Finding",
+    "FutureRevisionError",
     "Handover",
     "HashKv",
     "Health",
     "Inspection",
     "InvalidArgumentError",
+    "KeyCounts",
+    "KeyDifference",
+    "KeyFigure",
+    "KeyNotFoundError",
+    "Lease",
     "Manifest",
     "Member",
     "MemberList",
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
+    "Permission",
+    "PlannedChange",
     "PlannedMember",
+    "PrefixStats",
     "Progress",
+    "PutBackCounts",
+    "PutBackPlan",
+    "PutBackReport",
+    "PutBackStoppedError",
+    "RequestRefusedError",
     "ResponseHeader",
     "RestoreReport",
     "RestoreUnprovenError",
+    "Rewritten",
+    "Role",
     "Skipped",
+    "Snapshot",
+    "SnapshotClosedError",
     "SnapshotError",
+    "SnapshotView",
+    "SnapshotWarning",
     "StalledError",
+    "StateDifference",
+    "Stats",
     "Status",
+    "StorageVersionError",
     "Tls",
+    "User",
     "VerifyReport",
     "__version__",
     "backup",
+    "compare",
     "diagnose",
     "member_list",
+    "open",
+    "plan_put_back",
+    "put_back",
     "restore",
     "status",
     "verify",
 ]
 
-_VERBS = frozenset({"backup", "diagnose", "member_list", "restore", "status", "verify"})
+# Where a name lives that is neither an exception nor a model.
+_HOMES = {
+    "__version__": "_core",
+    **dict.fromkeys(("backup", "diagnose", "member_list", "restore", "status", "verify"), "api"),
+    **dict.fromkeys(("Snapshot", "SnapshotView", "open"), "reader"),
+    "compare": "comparing",
+    **dict.fromkeys(("PutBackPlan", "plan_put_back", "put_back"), "putting_back"),
+}
 
 
 def __getattr__(name: str) -> object:
@@ -116,14 +188,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - loaded already, looked up only here
 
-    if name == "__version__":
-        home = "_core"
-    elif name in _VERBS:
-        home = "api"
-    elif name == "Defect" or name.endswith("Error"):
-        home = "exceptions"
-    else:
-        home = "models"
+    is_exception = name == "Defect" or name.endswith(("Error", "Warning"))
+    home = _HOMES.get(name, "exceptions" if is_exception else "models")
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -1,14 +1,20 @@
 """The extension module: the Rust core behind the verbs. Private; `dcos_etcd.api` is the way in."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, final
 
 from dcos_etcd._access import Access
+from dcos_etcd._rewrite import Rewrite
 from dcos_etcd.models import Handover
 
-_Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "sync"], int, int | None], object]
+_Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
 __all__ = [
+    "Comparison",
+    "Cursor",
+    "PutBackPlan",
+    "Reader",
+    "Table",
     "__version__",
     "backup",
     "diagnose",
@@ -21,6 +27,107 @@ __all__ = [
 ]
 
 __version__: str
+
+_Entry: TypeAlias = tuple[bytes, bytes, int, int, int, int]
+
+@final
+class Table:
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+_Side: TypeAlias = tuple[int, bytes | None, int, int, int, int]
+
+@final
+class Comparison:
+    def __new__(
+        cls,
+        a: Reader | Access,
+        b: Reader | Access,
+        *,
+        prefix: bytes,
+        revision_a: int | None,
+        revision_b: int | None,
+        values: bool,
+        state: bool,
+        progress: _Progress | None,
+    ) -> Comparison: ...
+    @property
+    def revisions(self) -> tuple[int, int]: ...
+    def counts(self) -> dict[str, int]: ...
+    def next(self) -> list[tuple[Any, bytes, _Side | None, _Side | None]]: ...
+    def states(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]: ...
+
+@final
+class PutBackPlan:
+    def __new__(
+        cls,
+        reader: Reader,
+        *,
+        access: Access,
+        prefix: bytes,
+        revision: int | None,
+        delete_extra: bool,
+        progress: _Progress | None,
+    ) -> PutBackPlan: ...
+    def about(self) -> dict[str, Any]: ...
+    def apply(self, *, progress: _Progress | None) -> dict[str, Any]: ...
+    def changes(self, first: int) -> list[tuple[Any, bytes, int, int]]: ...
+
+@final
+class Cursor:
+    def keys(self) -> list[bytes]: ...
+    def rows(self) -> list[_Entry]: ...
+
+@final
+class Reader:
+    def __new__(cls, path: str, *, progress: _Progress | None) -> Reader: ...
+    @property
+    def closed(self) -> bool: ...
+    def about(self) -> dict[str, Any]: ...
+    def alarms(self) -> list[tuple[str, str]]: ...
+    def arrow(
+        self,
+        *,
+        prefix: bytes | None,
+        start: bytes | None,
+        end: bytes | None,
+        revision: int | None,
+        history: bool,
+        keys_only: bool,
+    ) -> Table: ...
+    def auth_enabled(self) -> bool: ...
+    def close(self) -> None: ...
+    def cluster_version(self) -> str | None: ...
+    def contains(self, key: bytes, revision: int | None) -> bool: ...
+    def count(self, *, prefix: bytes | None, start: bytes | None, end: bytes | None, revision: int | None) -> int: ...
+    def get(self, key: bytes, revision: int | None) -> _Entry | None: ...
+    def hash_kv(self, *, revision: int | None, counts_tombstone: bool) -> dict[str, int]: ...
+    def history(self, key: bytes) -> list[_Entry]: ...
+    def leases(self) -> list[tuple[int, int, int, list[bytes]]]: ...
+    def members(self) -> list[tuple[str, str, list[str], list[str], bool]]: ...
+    def range(
+        self,
+        *,
+        prefix: bytes | None,
+        start: bytes | None,
+        end: bytes | None,
+        revision: int | None,
+        limit: int | None,
+        keys_only: bool,
+    ) -> Cursor: ...
+    def resolve(self, revision: int) -> int: ...
+    def roles(self) -> list[tuple[str, list[tuple[str, bytes, bytes]]]]: ...
+    def size_in_use(self) -> int: ...
+    def stats(
+        self,
+        *,
+        prefix: bytes | None,
+        start: bytes | None,
+        end: bytes | None,
+        revision: int | None,
+        depth: int,
+        top: int,
+    ) -> dict[str, Any]: ...
+    def users(self) -> list[tuple[str, list[str], bool]]: ...
 
 def backup(
     path: str,
@@ -51,6 +158,7 @@ def restore(
     derive_token: bool,
     bump_revision: int | None,
     mark_compacted: bool,
+    rewrite: Rewrite,
     skip_hash_check: bool,
     dry_run: bool,
     progress: _Progress | None,

@@ -11,12 +11,12 @@ from dcos_etcd.models import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Stage = Literal["receive", "read", "check", "sync"]
+    Stage = Literal["receive", "read", "check", "write", "sync"]
     CoreCallback = Callable[[Stage, int, int | None], object]
 
 __all__ = ["reporting"]
 
-_LABELS = {"receive": "receiving", "read": "reading", "check": "checking", "sync": "syncing"}
+_LABELS = {"receive": "receiving", "read": "reading", "check": "checking", "write": "writing", "sync": "syncing"}
 
 
 @contextmanager

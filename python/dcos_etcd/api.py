@@ -28,6 +28,7 @@ from dcos_etcd._access import (
     seconds,
 )
 from dcos_etcd._progress import reporting
+from dcos_etcd._rewrite import Repairs, rewrite
 from dcos_etcd.exceptions import InvalidArgumentError
 from dcos_etcd.models import BackupReport, Diagnosis, MemberList, RestoreReport, Status, VerifyReport
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     StrPath = str | os.PathLike[str]
     ProgressArgument = bool | Callable[[Progress], object] | None
+    Key = bytes | str
     InitialCluster = str | Mapping[str, str | Iterable[str]]
 
 __all__ = ["backup", "diagnose", "member_list", "restore", "status", "verify"]
@@ -148,6 +150,13 @@ def restore(
     handover: Handover | None = None,
     bump_revision: int | None = None,
     mark_compacted: bool = False,
+    revision: int | None = None,
+    prefixes: Key | Iterable[Key] = (),
+    exclude_prefixes: Key | Iterable[Key] = (),
+    compact: bool = False,
+    clear_alarms: bool = False,
+    disable_auth: bool = False,
+    drop_leases: bool = False,
     skip_hash_check: bool = False,
     dry_run: bool = False,
     progress: ProgressArgument = None,
@@ -175,6 +184,14 @@ def restore(
         handover: What is to be done right before and right after the directory takes its place.
         bump_revision: Raise the revision by so much, so that clients' caches of newer revisions get noticed.
         mark_compacted: Mark all revisions of the snapshot as compacted; goes with `bump_revision`.
+        revision: Go back to this revision: every key, version and lease id as it was then, the history before it kept,
+            nothing after. Leases, users and roles have no revisions; they are those of the snapshot.
+        prefixes: Restore only keys that begin with one of these, with their history; text is taken as UTF-8.
+        exclude_prefixes: Restore no keys that begin with one of these.
+        compact: Write the database without its free pages.
+        clear_alarms: Restore without the alarms that are raised in the snapshot.
+        disable_auth: Restore with authentication disabled; users and roles stay.
+        drop_leases: Restore keys without their leases, and no leases.
         skip_hash_check: Accept a snapshot without its SHA-256.
         dry_run: Write nothing; the report tells what would be done.
         progress: See the module.
@@ -187,6 +204,8 @@ def restore(
         CorruptSnapshotError: The snapshot is damaged; `defects` holds everything that was found.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
+        CompactedError: `revision` is compacted in the snapshot.
+        FutureRevisionError: `revision` is later than the snapshot.
         RestoreUnprovenError: What was written did not pass the check; it was removed again.
         InvalidArgumentError: An argument makes no sense.
         OSError: The snapshot could not be read, or the directory not be written.
@@ -212,6 +231,13 @@ def restore(
             derive_token=derive_token,
             bump_revision=_unsigned("bump_revision", bump_revision),
             mark_compacted=mark_compacted,
+            rewrite=rewrite(
+                revision=revision,
+                prefixes=prefixes,
+                exclude_prefixes=exclude_prefixes,
+                compact=compact,
+                repairs=Repairs(clear_alarms=clear_alarms, disable_auth=disable_auth, drop_leases=drop_leases),
+            ),
             skip_hash_check=skip_hash_check,
             dry_run=dry_run,
             progress=callback,

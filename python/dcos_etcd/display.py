@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Inspection,
         Member,
         RestoreReport,
+        Rewritten,
         Status,
         VerifyReport,
     )
@@ -178,12 +179,24 @@ def restore_text(report: RestoreReport) -> str:
             ("revision", revision),
             ("database size", f"{report.database_size} bytes ({human_size(report.database_size)})"),
             ("sha256", report.sha256),
+            *_rewritten(report.rewritten),
         ]
     )
     if not report.dry_run:
         return result
     steps = [f"  {number}. {step}" for number, step in enumerate(report.steps, start=1)]
     return "\n".join([result, "", "plan, nothing was written:", *steps])
+
+
+def _rewritten(written: Rewritten | None) -> list[tuple[str, object]]:
+    if written is None:
+        return []
+    size = f"{written.database_size} bytes ({human_size(written.database_size)})"
+    return [
+        ("restored revision", written.revision),
+        ("restored keys", f"{written.keys} in {written.versions} versions; {written.versions_dropped} were left out"),
+        ("restored size", size),
+    ]
 
 
 def diagnosis_json(diagnosis: Diagnosis, **more: Any) -> str:  # noqa: ANN401 - any model or JSON value

@@ -11,18 +11,28 @@ catches in such a place::
     ├── SnapshotError               (ValueError)
     │   ├── NotASnapshotError
     │   ├── MissingHashError
-    │   └── CorruptSnapshotError
+    │   ├── CorruptSnapshotError
+    │   ├── StorageVersionError
+    │   ├── DatabaseChangedError
+    │   └── SnapshotClosedError
+    ├── CompactedError              (LookupError)
+    ├── FutureRevisionError         (LookupError)
+    ├── KeyNotFoundError            (KeyError)
     ├── BootstrapError              (ValueError)
     ├── InvalidArgumentError        (ValueError)
     ├── EndpointUnavailableError    (ConnectionError)
     ├── AccessDeniedError           (PermissionError)
     ├── BrokenStreamError           (ConnectionError)
     ├── StalledError                (TimeoutError)
+    ├── RequestRefusedError         (RuntimeError)
+    ├── PutBackStoppedError         (RuntimeError)
     ├── RestoreUnprovenError        (RuntimeError)
     └── DcosError                   (RuntimeError)
 
 A plain failure of the file system stays the plain `OSError` that it is, with its `errno`, `strerror` and `filename`:
 `FileNotFoundError` for an archive that is not there, `PermissionError`, `OSError` with `ENOSPC`.
+`SnapshotWarning` is the category of warnings about a file that is read as a snapshot and is not quite one.
+
 An exception that a progress callback raises, and `KeyboardInterrupt`, come through unchanged.
 
 This module imports nothing of the package: the extension module imports it to raise what stands here.
@@ -43,20 +53,29 @@ __all__ = [
     "ArchiveExistsError",
     "BootstrapError",
     "BrokenStreamError",
+    "CompactedError",
     "CorruptSnapshotError",
     "DataDirInUseError",
     "DataDirNotEmptyError",
+    "DatabaseChangedError",
     "DcosError",
     "Defect",
     "EndpointUnavailableError",
     "EtcdError",
+    "FutureRevisionError",
     "InvalidArgumentError",
+    "KeyNotFoundError",
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
+    "PutBackStoppedError",
+    "RequestRefusedError",
     "RestoreUnprovenError",
+    "SnapshotClosedError",
     "SnapshotError",
+    "SnapshotWarning",
     "StalledError",
+    "StorageVersionError",
 ]
 
 
@@ -224,6 +243,100 @@ class CorruptSnapshotError(SnapshotError):
         self.defects = tuple(defects)
 
 
+class StorageVersionError(SnapshotError):
+    """The database is of a later etcd than this release knows.
+
+    Attributes:
+        path: The file.
+        found: The storage version that it has.
+        supported: The newest that is read.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path", "found", "supported")
+
+    def __init__(self, message: str, *, path: str, found: str, supported: str) -> None:
+        super().__init__(message, path=path)
+        self.found = found
+        self.supported = supported
+
+
+class DatabaseChangedError(SnapshotError):
+    """Somebody, such as a running etcd, wrote to the database while it was read; what was read may be of two states.
+
+    Attributes:
+        path: The file.
+        before: Transaction that was opened.
+        now: Transaction that is there now.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("path", "before", "now")
+
+    def __init__(self, message: str, *, path: str, before: int, now: int) -> None:
+        super().__init__(message, path=path)
+        self.before = before
+        self.now = now
+
+
+class SnapshotClosedError(SnapshotError):
+    """The snapshot was closed already.
+
+    Attributes:
+        path: The file.
+    """
+
+
+class SnapshotWarning(UserWarning):
+    """A file is read as a snapshot and is not quite one: a running member's database, or what had to be inflated."""
+
+
+class CompactedError(EtcdError, LookupError):
+    """A revision was asked for that is gone: etcd's `required revision has been compacted`.
+
+    Attributes:
+        revision: What was asked for.
+        compact_revision: The oldest revision that can be read.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("revision", "compact_revision")
+
+    def __init__(self, message: str, *, revision: int, compact_revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.compact_revision = compact_revision
+
+
+class FutureRevisionError(EtcdError, LookupError):
+    """A revision was asked for that is not there yet: etcd's `required revision is a future revision`.
+
+    Attributes:
+        revision: What was asked for.
+        current_revision: The newest revision that can be read.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("revision", "current_revision")
+
+    def __init__(self, message: str, *, revision: int, current_revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.current_revision = current_revision
+
+
+class KeyNotFoundError(EtcdError, KeyError):
+    """There is no such key at the revision that is read.
+
+    Attributes:
+        key: The key.
+        revision: The revision.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("key", "revision")
+
+    def __init__(self, message: str, *, key: bytes, revision: int) -> None:
+        super().__init__(message)
+        self.key = key
+        self.revision = revision
+
+
 class BootstrapError(EtcdError, ValueError):
     """The plan of the new cluster contradicts itself; the words are those of etcd's own check."""
 
@@ -258,6 +371,38 @@ class AccessDeniedError(EtcdError, PermissionError):
     def __init__(self, message: str, *, endpoint: str) -> None:
         super().__init__(message)
         self.endpoint = endpoint
+
+
+class RequestRefusedError(EtcdError, RuntimeError):
+    """etcd answered a request with an error of its own, such as a full database or a lost leader.
+
+    Attributes:
+        endpoint: Who answered.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("endpoint",)
+
+    def __init__(self, message: str, *, endpoint: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+
+
+class PutBackStoppedError(EtcdError, RuntimeError):
+    """Putting keys back could not go on to its end; what was written stays, and another run goes on from there.
+
+    The reason is its `__cause__`.
+
+    Attributes:
+        done: Changes that are made.
+        planned: Changes that were to be made.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("done", "planned")
+
+    def __init__(self, message: str, *, done: int, planned: int) -> None:
+        super().__init__(message)
+        self.done = done
+        self.planned = planned
 
 
 class BrokenStreamError(EtcdError, ConnectionError):

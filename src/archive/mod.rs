@@ -23,7 +23,12 @@
 //!
 //! The above; any tar, bare or compressed, with the snapshot as GNU tar and Python's `tarfile` write it; and a
 //! database, bare or compressed. What it is, is told by content. For any bytes whatever: no panic, memory bounded
-//! by constants (zstd's window of at most 128 MiB is the largest), and one pass.
+//! by constants (zstd's window of at most 128 MiB is the largest), and one pass; two where the index of an archive of
+//! ours turns out to be wrong on the way.
+//!
+//! An archive with an index (`index.rs`) is inflated by several threads (`parallel.rs`), everything else by one
+//! (`decoder.rs`). What they give goes through the same walk of the tar (`entries.rs`) to the sink, and past it to the
+//! hash (`hash.rs`).
 
 mod compression;
 mod database;
@@ -39,6 +44,7 @@ mod manifest;
 mod parallel;
 mod pax;
 mod pool;
+mod random;
 mod reader;
 mod source;
 mod stream;
@@ -52,5 +58,6 @@ pub use compression::Compression;
 pub use detect::Kind;
 pub use layout::{BLOCK_LEN, HASH_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY};
 pub use manifest::{FORMAT_VERSION, Manifest, ManifestMember};
+pub use random::RandomArchive;
 pub use reader::{Extracted, announced_len, extract, extract_into, hash_in_place, kind};
 pub use writer::ArchiveWriter;

@@ -1,15 +1,13 @@
 //! Small databases from nothing: for tests, fixtures, and whoever wants a snapshot without a server.
 
 use std::collections::BTreeMap;
+use std::io::{self, Cursor};
 
-use super::encode::{Item, branch_image, bucket_value, inline_bucket_value, leaf_image, seal};
-use super::layout::{
-    ELEMENT_SIZE, FREELIST_COUNT_OVERFLOW, FREELIST_PAGE_FLAG, INLINE_FRACTION, MAX_ELEMENTS, MAX_PAGE_SIZE,
-    MIN_PAGE_SIZE, PAGE_HEADER_SIZE,
-};
-use super::meta::{Meta, PGID_NO_FREELIST};
+use super::bulk::{BulkLayout, BulkWriter};
+use super::encode::seal;
+use super::layout::{FREELIST_COUNT_OVERFLOW, FREELIST_PAGE_FLAG, MAX_PAGE_SIZE, MIN_PAGE_SIZE, PAGE_HEADER_SIZE, put};
+use super::meta::Meta;
 use super::page::Header;
-use crate::defect::Defect;
 
 /// Entries of a bucket, by key.
 pub type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -23,8 +21,7 @@ pub fn build(page_size: u32, buckets: &BTreeMap<Vec<u8>, Entries>) -> Vec<u8> {
     Builder::new(page_size).build(buckets).unwrap_or_default()
 }
 
-/// Lays out a database as bbolt would after inserting in key order: small buckets inline, trees with full pages,
-/// overflow pages for what is larger than a page. The metas are those of a snapshot: txid 2 on page 0, 1 on page 1.
+/// A [`BulkWriter`] into memory, for buckets that are in memory; and with a freelist, which that never writes.
 #[derive(Debug, Clone)]
 pub struct Builder {
     page_size: u32,
@@ -65,138 +62,51 @@ impl Builder {
     /// The bytes of the database.
     ///
     /// # Errors
-    /// `too-large` where no page can hold an entry.
-    pub fn build(&self, buckets: &BTreeMap<Vec<u8>, Entries>) -> Result<Vec<u8>, Defect> {
-        let mut file = Output { bytes: vec![0; 2 * self.page_size as usize], page_size: self.page_size as usize };
-        let freelist = self.write_freelist(&mut file)?;
-        let mut values = Vec::with_capacity(buckets.len());
-        for entries in buckets.values() {
-            let items: Vec<_> = entries.iter().map(|(key, value)| Item::entry(key, value)).collect();
-            values.push(self.bucket(&items, &mut file)?);
+    /// Those of [`BulkWriter`]: where no page can hold an entry.
+    pub fn build(&self, buckets: &BTreeMap<Vec<u8>, Entries>) -> io::Result<Vec<u8>> {
+        let layout = BulkLayout { page_size: self.page_size, inline: self.inline, ..BulkLayout::default() };
+        let mut writer = BulkWriter::new(Cursor::new(Vec::new()), layout);
+        for (name, entries) in buckets {
+            writer.bucket(name, self.sequence)?;
+            for (key, value) in entries {
+                writer.entry(key, value)?;
+            }
         }
-        let root: Vec<_> = buckets.keys().zip(&values).map(|(name, value)| Item::bucket(name, value)).collect();
-        let root = tree(&root, &mut file)?;
-        let meta = Meta {
-            page_size: self.page_size,
-            root,
-            sequence: self.sequence,
-            freelist,
-            high_water_mark: file.next(),
-            txid: 2,
-        };
-        let second = Meta { txid: 1, ..meta.clone() };
-        let metas = [meta.encode(0), second.encode(1)].concat();
-        let mut bytes = file.bytes;
-        for (place, byte) in bytes.iter_mut().zip(metas) {
-            *place = byte;
+        let (file, meta) = writer.finish(self.sequence)?;
+        let bytes = file.into_inner();
+        match self.free_pages {
+            None => Ok(bytes),
+            Some(free_pages) => with_freelist(bytes, &meta, free_pages),
         }
-        Ok(bytes)
-    }
-
-    /// The value of a bucket: with its leaf inside if it is at most a quarter of a page (`Bucket.inlineable`).
-    fn bucket(&self, items: &[Item<'_>], file: &mut Output) -> Result<Vec<u8>, Defect> {
-        let size = PAGE_HEADER_SIZE + items.iter().map(Item::size).sum::<usize>();
-        if self.inline && size <= self.page_size as usize / INLINE_FRACTION {
-            return inline_bucket_value(self.sequence, items);
-        }
-        Ok(bucket_value(tree(items, file)?, self.sequence))
-    }
-
-    fn write_freelist(&self, file: &mut Output) -> Result<u64, Defect> {
-        let Some(free_pages) = self.free_pages else { return Ok(PGID_NO_FREELIST) };
-        let first = file.next();
-        for _ in 0..free_pages {
-            file.bytes.resize(file.bytes.len() + file.page_size, 0);
-        }
-        let mut image = vec![0; PAGE_HEADER_SIZE];
-        let count = u16::try_from(free_pages).unwrap_or(FREELIST_COUNT_OVERFLOW);
-        Header { id: 0, flags: FREELIST_PAGE_FLAG, count, overflow: 0 }.encode(&mut image);
-        if count == FREELIST_COUNT_OVERFLOW {
-            image.extend_from_slice(&free_pages.to_le_bytes());
-        }
-        image.extend((first..first.saturating_add(free_pages)).flat_map(u64::to_le_bytes));
-        file.push(image)
     }
 }
 
-/// The file so far.
-struct Output {
-    bytes: Vec<u8>,
-    page_size: usize,
-}
-
-impl Output {
-    fn next(&self) -> u64 {
-        (self.bytes.len() / self.page_size.max(1)) as u64
+/// Adds free pages behind the others, and behind them the list of them.
+fn with_freelist(mut bytes: Vec<u8>, meta: &Meta, free_pages: u64) -> io::Result<Vec<u8>> {
+    let (page_size, first) = (meta.page_size as usize, meta.high_water_mark);
+    for _ in 0..free_pages {
+        bytes.resize(bytes.len() + page_size, 0);
     }
-
-    fn push(&mut self, image: Vec<u8>) -> Result<u64, Defect> {
-        let number = self.next();
-        let page = seal(image, number, self.page_size)?;
-        self.bytes.extend_from_slice(&page);
-        Ok(number)
+    let mut image = vec![0; PAGE_HEADER_SIZE];
+    let count = u16::try_from(free_pages).unwrap_or(FREELIST_COUNT_OVERFLOW);
+    Header { id: 0, flags: FREELIST_PAGE_FLAG, count, overflow: 0 }.encode(&mut image);
+    if count == FREELIST_COUNT_OVERFLOW {
+        image.extend_from_slice(&free_pages.to_le_bytes());
     }
-}
-
-/// Writes a tree, leaves first; gives its root page.
-fn tree(items: &[Item<'_>], file: &mut Output) -> Result<u64, Defect> {
-    let mut level: Vec<(&[u8], u64)> = Vec::new();
-    for leaf in fill(items, file.page_size, Item::size) {
-        let first = leaf.first().map_or(&[][..], |item| item.key);
-        level.push((first, file.push(leaf_image(leaf)?)?));
-    }
-    while level.len() > 1 {
-        let mut above = Vec::new();
-        for branch in fill(&level, file.page_size, |(key, _)| ELEMENT_SIZE + key.len()) {
-            let first = branch.first().map_or(&[][..], |(key, _)| key);
-            above.push((first, file.push(branch_image(branch)?)?));
-        }
-        level = above;
-    }
-    match level.first() {
-        Some((_, root)) => Ok(*root),
-        None => file.push(leaf_image(&[])?),
-    }
-}
-
-/// Cuts elements into pages: full ones, but never with fewer than two elements where there are two, as bbolt does
-/// (`common.MinKeysPerPage`); so a level is at most half as long as the one below.
-fn fill<T>(elements: &[T], page_size: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {
-    let mut pages = Vec::new();
-    let mut rest = elements;
-    while !rest.is_empty() {
-        let mut used = PAGE_HEADER_SIZE;
-        let count = rest.iter().take(MAX_ELEMENTS.into()).take_while(|element| {
-            used = used.saturating_add(size(element));
-            used <= page_size
-        });
-        let mut count = count.count().max(2).min(rest.len());
-        if rest.len() - count == 1 {
-            // The last page would have one element: it gets another one, or takes this one in.
-            count = if count > 2 { count - 1 } else { rest.len() };
-        }
-        let Some((page, others)) = rest.split_at_checked(count) else { break };
-        pages.push(page);
-        rest = others;
-    }
-    pages
+    let freelist = first.saturating_add(free_pages);
+    image.extend((first..freelist).flat_map(u64::to_le_bytes));
+    bytes.extend(seal(image, freelist, page_size).map_err(|defect| io::Error::other(defect.message))?);
+    let high_water_mark = (bytes.len() / page_size) as u64;
+    let last = Meta { freelist, high_water_mark, ..meta.clone() };
+    let before = Meta { txid: last.txid.saturating_sub(1), ..last.clone() };
+    put(&mut bytes, 0, &last.encode(0));
+    put(&mut bytes, page_size, &before.encode(1));
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_are_filled_and_none_has_a_single_element() {
-        let sizes = |elements: &[usize]| -> Vec<usize> {
-            fill(elements, 116, |size| *size).into_iter().map(<[usize]>::len).collect()
-        };
-        assert_eq!(sizes(&[25; 8]), [4, 4]);
-        assert_eq!(sizes(&[25; 9]), [4, 3, 2]);
-        assert_eq!(sizes(&[25; 1]), [1]);
-        assert_eq!(sizes(&[500; 5]), [2, 3]);
-        assert_eq!(sizes(&[]), [] as [usize; 0]);
-    }
 
     #[test]
     fn a_page_size_that_is_none_becomes_one() {

@@ -25,11 +25,6 @@ impl<'a> Item<'a> {
     pub(super) fn bucket(name: &'a [u8], value: &'a [u8]) -> Self {
         Self { flags: BUCKET_LEAF_FLAG, key: name, value }
     }
-
-    /// Bytes that it takes on a page.
-    pub(super) fn size(&self) -> usize {
-        ELEMENT_SIZE + self.key.len() + self.value.len()
-    }
 }
 
 /// The image of a leaf page, not padded; id and overflow are 0.

@@ -21,8 +21,8 @@
 //! # Who does what
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
-//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages. [`build`] makes a
-//! small one from nothing.
+//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages, and [`check_patched`]
+//! looks at what it changed. [`BulkWriter`] makes a database of any size in one pass, [`build`] a small one in memory.
 
 pub mod layout;
 
@@ -36,6 +36,7 @@ mod page;
 mod page_set;
 mod pages;
 mod patch;
+mod patched;
 mod reader;
 mod subtrees;
 mod tree;
@@ -48,5 +49,6 @@ pub use builder::{Builder, Entries, build};
 pub use bulk::{BulkLayout, BulkWriter};
 pub use meta::{Meta, PGID_NO_FREELIST};
 pub use patch::{Append, Patch, PatchPages};
+pub use patched::check_patched;
 pub use reader::{Bucket, Database, Element, Entry};
 pub use walk::{Part, Visitor, Walked, walk};

@@ -99,7 +99,7 @@ impl<'d, R: ReadAt> Pages<'d, R> {
         }
         self.filled = 0;
         let window = self.window.get_mut(..length).ok_or_else(short)?;
-        self.source.read_exact_at(window, offset)?;
+        self.source.read_exact_at(window, offset).map_err(|error| damage(error, offset / self.page_size))?;
         (self.start, self.filled) = (offset, length);
         Ok(())
     }
@@ -129,6 +129,14 @@ pub(super) fn out_of_bounds(number: u64, high_water_mark: u64) -> Defect {
 pub(super) fn too_large(number: u64, bytes: u64) -> Defect {
     let message = format!("page {number}: spans {bytes} bytes, of which {MAX_SPAN} are read");
     Defect::new("page-span", message).on_page(number)
+}
+
+/// A source that is packed knows its own damage; which page that is, it does not.
+fn damage(error: std::io::Error, page: u64) -> Fault {
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<Defect>()) {
+        Some(defect) => Fault::Defect(defect.clone().on_page(page)),
+        None => Fault::Read(error),
+    }
 }
 
 fn short() -> std::io::Error {

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::layout::{BUCKET_HEADER_SIZE, MAX_COLLECTED, PAGE_HEADER_SIZE};
 use super::meta::{self, Meta};
 use super::page::{Kind, LeafElement, Page, bucket_header, bucket_image};
-use super::tree::{Tree, Visit, seek_in_leaf, visit_leaf, visit_leaf_back};
+use super::tree::{Tree, Visit, seek_in_leaf, visit_leaf, visit_leaf_back, visit_leaf_from};
 use crate::defect::Defect;
 use crate::read_at::ReadAt;
 
@@ -238,6 +238,29 @@ impl<R: ReadAt> Database<R> {
         })
     }
 
+    /// [`Database::for_each`] from the first key on that is not less than `from`.
+    ///
+    /// # Errors
+    /// The first defect on the way.
+    pub fn for_each_from(
+        &self,
+        bucket: &Bucket,
+        from: &[u8],
+        visit: &mut dyn FnMut(Element<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Defect> {
+        let visit: &mut Visit<'_> = &mut |page, element| {
+            if element.is_bucket() { ControlFlow::Continue(()) } else { visit(Element::new(page, element)) }
+        };
+        let visited = match bucket.content() {
+            Content::Tree(root) => self.tree().scan_from(*root, from, visit),
+            Content::Inline { page, offset, image } => image_page(*page, *offset, image)
+                .map_err(Fault::from)
+                .and_then(|page| visit_leaf_from(&page, from, visit))
+                .map(drop),
+        };
+        visited.map_err(Fault::into_defect)
+    }
+
     /// The greatest key of `bucket` with its value.
     ///
     /// # Errors
@@ -280,6 +303,11 @@ impl<R: ReadAt> Database<R> {
         };
         sought.map_err(Fault::into_defect)?;
         Ok(found)
+    }
+
+    /// The same bytes, as another meta has them.
+    pub(super) fn as_of(&self, meta: Meta) -> Database<&R> {
+        Database { source: &self.source, meta, invalid_meta: None }
     }
 
     /// A search through one of the trees.

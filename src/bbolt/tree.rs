@@ -32,6 +32,11 @@ impl<'d, R: ReadAt> Tree<'d, R> {
         self.scan_page(root, 1, 0, visit).map(drop)
     }
 
+    /// Visits the elements below page `root` whose key is not less than `from`, in key order.
+    pub(super) fn scan_from(&mut self, root: u64, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
+        self.scan_page_from(root, 0, from, visit).map(drop)
+    }
+
     /// Visits the elements below page `root` from the last backwards.
     pub(super) fn scan_back(&mut self, root: u64, visit: &mut Visit<'_>) -> Result<(), Fault> {
         self.scan_page_back(root, 0, visit).map(drop)
@@ -87,6 +92,36 @@ impl<'d, R: ReadAt> Tree<'d, R> {
         for (index, element) in branch.branch_elements().enumerate() {
             let ahead_pages = ahead(&branch, index, self.page_size);
             if self.scan_page(element?.pgid, ahead_pages, level + 1, visit)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        self.held -= held;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn scan_page_from(
+        &mut self,
+        number: u64,
+        level: u32,
+        from: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, Fault> {
+        let (kind, span) = self.load(number, 1, level)?;
+        if kind == Kind::Leaf {
+            return visit_leaf_from(&self.pages.page(number, span)?, from, visit);
+        }
+        let held = self.hold(number, span)?;
+        let bytes = self.pages.page(number, span)?.bytes().to_vec();
+        let branch = sound(Page::new(number, self.pages.offset(number), &bytes), number)?;
+        let first = child_index(&branch, from)?;
+        for (index, element) in branch.branch_elements().enumerate().skip(first) {
+            let child = element?.pgid;
+            let flow = if index == first {
+                self.scan_page_from(child, level + 1, from, visit)?
+            } else {
+                self.scan_page(child, ahead(&branch, index, self.page_size), level + 1, visit)?
+            };
+            if flow.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -156,6 +191,18 @@ pub(super) fn visit_leaf(page: &Page<'_>, visit: &mut Visit<'_>) -> Result<Contr
     Ok(ControlFlow::Continue(()))
 }
 
+/// Visits the elements of a leaf whose key is not less than `from`, in order.
+pub(super) fn visit_leaf_from(page: &Page<'_>, from: &[u8], visit: &mut Visit<'_>) -> Result<ControlFlow<()>, Fault> {
+    let page = sound(Some(*page), page.number)?;
+    for element in page.leaf_elements() {
+        let element = element?;
+        if element.key >= from && visit(&page, &element).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
 /// Visits the elements of a leaf from the last backwards.
 pub(super) fn visit_leaf_back(page: &Page<'_>, visit: &mut Visit<'_>) -> Result<ControlFlow<()>, Fault> {
     let page = sound(Some(*page), page.number)?;
@@ -190,6 +237,12 @@ pub(super) fn seek_in_leaf(page: &Page<'_>, key: &[u8], visit: &mut Visit<'_>) -
 
 /// The child whose keys `key` would be among: the last whose own key is not greater, else the first.
 fn child_for(branch: &Page<'_>, key: &[u8]) -> Result<u64, Fault> {
+    let index = child_index(branch, key)?;
+    branch.child(index).ok_or_else(|| empty_branch(branch).into())
+}
+
+/// Place in `branch` of the child that [`child_for`] names.
+fn child_index(branch: &Page<'_>, key: &[u8]) -> Result<usize, Fault> {
     let branch = sound(Some(*branch), branch.number)?;
     let (mut low, mut high) = (0, branch.count());
     while low < high {
@@ -201,11 +254,11 @@ fn child_for(branch: &Page<'_>, key: &[u8]) -> Result<u64, Fault> {
             high = middle;
         }
     }
-    branch.child(low.saturating_sub(1)).ok_or_else(|| empty_branch(&branch).into())
+    Ok(low.saturating_sub(1))
 }
 
 /// A page whose element table lies inside of it.
-fn sound(page: Option<Page<'_>>, number: u64) -> Result<Page<'_>, Defect> {
+pub(super) fn sound(page: Option<Page<'_>>, number: u64) -> Result<Page<'_>, Defect> {
     let page = page.ok_or_else(|| Defect::new("database-unreadable", "a page without a header").on_page(number))?;
     page.table_defect().map_or(Ok(page), Err)
 }

@@ -16,7 +16,7 @@ const HEALTH_KEY: &str = "health";
 type Answer<T> = std::result::Result<T, Failure>;
 
 impl Connection {
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         what: &str,
         request: impl Future<Output = std::result::Result<T, etcd_client::Error>>,

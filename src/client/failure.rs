@@ -92,10 +92,11 @@ impl Failure {
 
     /// The crate's error for a verb that can't go on.
     pub fn into_error(self, endpoint: &EndpointUrl) -> Error {
-        if self.is_denied() {
-            Error::Denied { endpoint: endpoint.to_string(), message: self.message }
-        } else {
-            Error::Unavailable { tried: vec![(endpoint.to_string(), self.message)] }
+        let (endpoint, message) = (endpoint.to_string(), self.message);
+        match self.kind {
+            FailureKind::Denied | FailureKind::PermissionDenied => Error::Denied { endpoint, message },
+            FailureKind::Answered => Error::Refused { endpoint, message },
+            FailureKind::Unreachable | FailureKind::TimedOut => Error::Unavailable { tried: vec![(endpoint, message)] },
         }
     }
 }

@@ -9,16 +9,22 @@ mod calls;
 mod connect;
 mod endpoint;
 mod failure;
+mod guarded;
+mod keys;
 mod members;
 mod pace;
 mod snapshot_stream;
+mod state;
 mod tls;
 
 pub use access::{Access, DEFAULT_COMMAND_TIMEOUT, DEFAULT_DIAL_TIMEOUT, Tls};
 pub use connect::{Connection, Connector};
 pub use endpoint::EndpointUrl;
 pub use failure::{Failure, FailureKind};
+pub use guarded::{Guarded, Outcome, Write, Writer};
+pub use keys::{LiveKey, LiveKeys};
 pub use members::member_list;
 pub use snapshot_stream::{Chunk, SnapshotStream, Unopened};
+pub use state::{LivePermission, LiveState};
 
 pub(crate) use members::nobody;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::verify::{Layout, PagesOnly};
-use crate::bbolt::{Database, walk};
+use crate::bbolt::{Database, Meta, check_patched, walk};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -13,12 +13,14 @@ use crate::raft::{Member, Membership, RESTORED_TERM};
 use crate::read_at::FileSource;
 use crate::schema::{StoreMeta, StoredMember, buckets, conf_state_json};
 
-/// Judges the database: every page, and the buckets that tell the member's identity.
+/// Judges the database: its pages, and the buckets that tell the member's identity. `walked` is the meta with which
+/// the same file was walked before it was patched; then only what the patch made is looked at.
 pub(super) fn verify(
     file: File,
     path: &Path,
     expected: &Membership,
     layout: Layout,
+    walked: Option<&Meta>,
     progress: &dyn Progress,
     defects: &mut Vec<Defect>,
 ) -> Result<()> {
@@ -30,9 +32,13 @@ pub(super) fn verify(
             return Ok(());
         }
     };
-    let mut pages = PagesOnly::default();
-    walk(&database, &mut pages, progress)?;
-    defects.append(&mut pages.defects);
+    if let Some(before) = walked {
+        defects.extend(check_patched(&database, before)?);
+    } else {
+        let mut pages = PagesOnly::default();
+        walk(&database, &mut pages, progress)?;
+        defects.append(&mut pages.defects);
+    }
     Buckets { database: &database, expected, layout, defects }.verify();
     Ok(())
 }

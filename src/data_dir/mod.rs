@@ -29,4 +29,4 @@ mod tests;
 
 pub use in_use::{InUse, in_use};
 pub use inspect::{InspectedMember, Inspection, inspect};
-pub use verify::{Layout, verify_member};
+pub use verify::{Layout, verify_member, verify_restored};

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{database, log};
-use crate::bbolt::{Element, Visitor};
+use crate::bbolt::{Element, Meta, Visitor};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -35,6 +35,33 @@ pub fn verify_member(
     layout: Layout,
     progress: &dyn Progress,
 ) -> Result<Vec<Defect>> {
+    verify(data_dir, wal_dir, expected, layout, None, progress)
+}
+
+/// [`verify_member`] for the one who has just made both directories in the layout [`Layout::Portable`], and has found
+/// nothing wrong with the database when its meta was `walked` and it was not patched yet: of its pages, only those of
+/// the patch are looked at.
+///
+/// # Errors
+/// Those of [`verify_member`].
+pub fn verify_restored(
+    data_dir: &Path,
+    wal_dir: &Path,
+    expected: &Membership,
+    walked: &Meta,
+    progress: &dyn Progress,
+) -> Result<Vec<Defect>> {
+    verify(data_dir, wal_dir, expected, Layout::Portable, Some(walked), progress)
+}
+
+fn verify(
+    data_dir: &Path,
+    wal_dir: &Path,
+    expected: &Membership,
+    layout: Layout,
+    walked: Option<&Meta>,
+    progress: &dyn Progress,
+) -> Result<Vec<Defect>> {
     let files = Files::new(data_dir, wal_dir, expected);
     let mut defects = Vec::new();
     files.check_entries(&mut defects)?;
@@ -44,7 +71,7 @@ pub fn verify_member(
     }
     match open_file(&files.database)? {
         Some(file) => {
-            database::verify(file, &files.database, expected, layout, progress, &mut defects)?;
+            database::verify(file, &files.database, expected, layout, walked, progress, &mut defects)?;
         }
         None => defects.push(missing("database-missing", &files.database)),
     }

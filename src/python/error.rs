@@ -24,6 +24,16 @@ pub(super) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
     convert(py, error).unwrap_or_else(|failure| failure)
 }
 
+/// The exception for the use of a snapshot that is closed.
+pub(super) fn closed(py: Python<'_>, path: &Path) -> PyErr {
+    let message = format!("{} is closed", path.display());
+    let made = exceptions(py).and_then(|module| {
+        let attributes = [("path", path.as_os_str())].into_py_dict(py)?;
+        module.getattr("SnapshotClosedError")?.call((message,), Some(&attributes))
+    });
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
 fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let message = error.to_string();
     let none = || Ok(PyDict::new(py));
@@ -49,8 +59,34 @@ fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         }
         Error::MissingHash { path } => ("MissingHashError", [("path", path.as_os_str())].into_py_dict(py)),
         Error::Corrupt { path, defects } => ("CorruptSnapshotError", with_defects(py, path, defects)),
+        Error::StorageVersion { path, found, supported } => {
+            let attributes = [("path", path.as_os_str())].into_py_dict(py)?;
+            attributes.set_item("found", found)?;
+            attributes.set_item("supported", supported)?;
+            ("StorageVersionError", Ok(attributes))
+        }
+        Error::Compacted { revision, compact_revision } => {
+            ("CompactedError", [("revision", revision), ("compact_revision", compact_revision)].into_py_dict(py))
+        }
+        Error::FutureRevision { revision, current_revision } => {
+            ("FutureRevisionError", [("revision", revision), ("current_revision", current_revision)].into_py_dict(py))
+        }
+        Error::Changed { path, before, now } => {
+            let attributes = [("path", path.as_os_str())].into_py_dict(py)?;
+            attributes.set_item("before", before)?;
+            attributes.set_item("now", now)?;
+            ("DatabaseChangedError", Ok(attributes))
+        }
         Error::Unavailable { tried } => ("EndpointUnavailableError", [("tried", tried)].into_py_dict(py)),
         Error::Denied { endpoint, message: _ } => ("AccessDeniedError", [("endpoint", endpoint)].into_py_dict(py)),
+        Error::Refused { endpoint, message: _ } => ("RequestRefusedError", [("endpoint", endpoint)].into_py_dict(py)),
+        Error::PutBackStopped { done, planned, cause } => {
+            let stopped = [("done", done), ("planned", planned)].into_py_dict(py)?;
+            let class = exceptions(py)?.getattr("PutBackStoppedError")?;
+            let exception = PyErr::from_value(class.call((message,), Some(&stopped))?);
+            exception.set_cause(py, Some(convert(py, cause)?));
+            return Ok(exception);
+        }
         Error::BrokenStream { endpoint, received, reason } => {
             let attributes = [("endpoint", endpoint), ("reason", reason)].into_py_dict(py)?;
             attributes.set_item("received", received)?;

@@ -7,12 +7,16 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 mod access;
+mod arrow;
 mod backup;
+mod compare;
 mod diagnose;
 mod error;
 mod inspect;
 mod member_list;
 mod progress;
+mod put_back;
+mod reader;
 mod report;
 mod restore;
 mod runtime;
@@ -23,7 +27,11 @@ mod verify;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::arrow::Table;
+    #[pymodule_export]
     use super::backup::backup;
+    #[pymodule_export]
+    use super::compare::PyComparison;
     #[pymodule_export]
     use super::diagnose::diagnose;
     #[pymodule_export]
@@ -32,6 +40,10 @@ mod _core {
     use super::inspect::inspect;
     #[pymodule_export]
     use super::member_list::member_list;
+    #[pymodule_export]
+    use super::put_back::PyPutBackPlan;
+    #[pymodule_export]
+    use super::reader::{PyCursor, PyReader};
     #[pymodule_export]
     use super::restore::restore;
     #[pymodule_export]

@@ -10,7 +10,42 @@ use super::progress::Reporter;
 use super::report::{set_paths, to_dict};
 use crate::error::{Error, Result};
 use crate::raft::Bootstrap;
-use crate::restore::{Existing, Handover, Owner, RestoreOptions};
+use crate::restore::{Existing, Handover, Owner, Repairs, RestoreOptions, Rewrite};
+
+/// The attributes of `dcos_etcd._rewrite.Rewrite`.
+#[derive(FromPyObject)]
+pub(super) struct PyRewrite {
+    revision: Option<i64>,
+    prefixes: Vec<Vec<u8>>,
+    exclude_prefixes: Vec<Vec<u8>>,
+    compact: bool,
+    repairs: PyRepairs,
+}
+
+/// The attributes of `dcos_etcd._rewrite.Repairs`.
+#[derive(FromPyObject)]
+struct PyRepairs {
+    clear_alarms: bool,
+    disable_auth: bool,
+    drop_leases: bool,
+}
+
+impl PyRewrite {
+    /// The core's own.
+    fn into_inner(self) -> Rewrite {
+        Rewrite {
+            revision: self.revision,
+            prefixes: self.prefixes,
+            exclude_prefixes: self.exclude_prefixes,
+            compact: self.compact,
+            repairs: Repairs {
+                clear_alarms: self.repairs.clear_alarms,
+                disable_auth: self.repairs.disable_auth,
+                drop_leases: self.repairs.drop_leases,
+            },
+        }
+    }
+}
 
 /// An object with methods `before` and `after`, or nothing.
 struct PyHandover<'a> {
@@ -47,7 +82,7 @@ fn existing(text: &str) -> Result<Existing> {
 #[pyfunction]
 #[pyo3(signature = (
     path, *, data_dir, wal_dir, existing, carry_over, owner, handover, name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token, derive_token,
-    bump_revision, mark_compacted, skip_hash_check, dry_run, progress
+    bump_revision, mark_compacted, rewrite, skip_hash_check, dry_run, progress
 ))]
 #[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "flags, each by its name")]
 pub(super) fn restore(
@@ -66,6 +101,7 @@ pub(super) fn restore(
     derive_token: bool,
     bump_revision: Option<u64>,
     mark_compacted: bool,
+    rewrite: PyRewrite,
     skip_hash_check: bool,
     dry_run: bool,
     progress: Option<Py<PyAny>>,
@@ -82,6 +118,7 @@ pub(super) fn restore(
         bump_revision,
         mark_compacted,
         skip_hash_check,
+        rewrite: rewrite.into_inner(),
         dry_run,
     };
     let reporter = Reporter::new(progress);

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::raft::{Bootstrap, Member};
 
+use super::rewrite::{Rewrite, Rewritten};
+
 /// What becomes of a data directory that holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
@@ -55,6 +57,8 @@ pub struct RestoreOptions {
     pub mark_compacted: bool,
     /// `--skip-hash-check`: take a database without its SHA-256.
     pub skip_hash_check: bool,
+    /// What of the snapshot is taken, and what is repaired.
+    pub rewrite: Rewrite,
     /// Verify and plan, write nothing.
     pub dry_run: bool,
 }
@@ -78,6 +82,7 @@ impl RestoreOptions {
 
     /// Refuses what makes no sense together, before anything is read.
     pub(super) fn check(&self) -> Result<()> {
+        self.rewrite.check()?;
         for name in &self.carry_over {
             let mut components = Path::new(name).components();
             let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
@@ -171,6 +176,8 @@ pub struct RestoreReport {
     pub database_size: u64,
     /// SHA-256 of that database in hex: the same on every member that was restored from the same snapshot.
     pub sha256: String,
+    /// The database that was written anew; `None` where it is the snapshot's.
+    pub rewritten: Option<Rewritten>,
     /// Where the old data directory lies now, if there was one and it was kept.
     pub replaced: Option<PathBuf>,
     /// Whether nothing was written.

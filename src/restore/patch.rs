@@ -7,6 +7,8 @@
 //! | `cluster` | empty: the leader sets the version anew, a downgrade job is dropped |
 //! | `meta` | `consistent_index` = number of members, `term` = 1, `confState` = the new voters, `storageVersion` gone |
 //! | `key` | with a revision bump: one empty version at the bumped revision |
+//! | `alarm` | empty, if asked for |
+//! | `auth` | `authEnabled` = 0, if asked for; users and roles have buckets of their own |
 //!
 //! All else stays as etcd sent it. `etcdctl` 3.4 leaves the old members in place, which keeps its restores from
 //! starting on 3.6 and 3.7; `etcdutl` keeps `storageVersion` and `clusterVersion`, which keep a snapshot of 3.7 from
@@ -21,6 +23,8 @@ use crate::hex::hex_id;
 use crate::raft::{Membership, member_json};
 use crate::read_at::ReadAt;
 use crate::schema::{Revision, buckets, conf_state_json};
+
+use super::rewrite::Repairs;
 
 /// The content of a bucket: keys with their values, in key order.
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -45,18 +49,27 @@ pub fn plan<R: ReadAt>(
     database: &Database<R>,
     membership: &Membership,
     bump_to: Option<i64>,
+    repairs: Repairs,
 ) -> std::result::Result<Patch, Defect> {
     let bump = bump_to.map(|main| Revision { main, sub: 0 });
     let members = membership.members.iter().map(|member| {
         // etcd's own form of an id: lower-case hex without leading zeros.
         (hex_id(member.id).into_bytes(), member_json(member).into_bytes())
     });
-    let replace = BTreeMap::from([
+    let mut replace = BTreeMap::from([
         (buckets::MEMBERS.to_vec(), sorted(members.collect())),
         (buckets::MEMBERS_REMOVED.to_vec(), Vec::new()),
         (buckets::CLUSTER.to_vec(), Vec::new()),
         (buckets::META.to_vec(), meta(database, membership, bump)?),
     ]);
+    if repairs.clear_alarms {
+        replace.insert(buckets::ALARM.to_vec(), Vec::new());
+    }
+    if repairs.disable_auth {
+        let mut auth: BTreeMap<_, _> = entries(database, buckets::AUTH)?.into_iter().collect();
+        auth.insert(buckets::AUTH_ENABLED.to_vec(), vec![0]);
+        replace.insert(buckets::AUTH.to_vec(), auth.into_iter().collect());
+    }
     let append = bump.map(|revision| Append {
         bucket: buckets::KEY.to_vec(),
         key: revision.to_bytes().to_vec(),
@@ -70,11 +83,7 @@ fn meta<R: ReadAt>(
     membership: &Membership,
     bump: Option<Revision>,
 ) -> std::result::Result<Entries, Defect> {
-    let old = match database.bucket(buckets::META)? {
-        Some(bucket) => database.entries(&bucket)?,
-        None => Vec::new(),
-    };
-    let mut meta: BTreeMap<Vec<u8>, Vec<u8>> = old.into_iter().collect();
+    let mut meta: BTreeMap<Vec<u8>, Vec<u8>> = entries(database, buckets::META)?.into_iter().collect();
     meta.remove(buckets::META_STORAGE_VERSION);
     let voters: Vec<u64> = membership.members.iter().map(|member| member.id).collect();
     // Higher would make etcd skip entries without a word, lower makes it panic: it must be the WAL's last index.
@@ -86,6 +95,14 @@ fn meta<R: ReadAt>(
         meta.insert(buckets::META_SCHEDULED_COMPACT.to_vec(), revision.to_bytes().to_vec());
     }
     Ok(meta.into_iter().collect())
+}
+
+/// The entries of a small bucket, which may not be there.
+fn entries<R: ReadAt>(database: &Database<R>, name: &[u8]) -> std::result::Result<Entries, Defect> {
+    match database.bucket(name)? {
+        Some(bucket) => database.entries(&bucket),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn sorted(mut entries: Entries) -> Entries {

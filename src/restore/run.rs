@@ -1,23 +1,25 @@
 //! The restore itself, step by step.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::bbolt::{Meta, Patch};
 use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
-use crate::durable::Replaced;
+use crate::durable::{Replaced, sync_beside};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
 use crate::raft::{Membership, bootstrap, snap, wal};
-use crate::snapshot::{VerifiedSnapshot, VerifyOptions};
+use crate::snapshot::{VerifiedSnapshot, VerifyOptions, spooled};
 
 use super::handover::{Handover, NoHandover};
 use super::options::{Existing, RestoreOptions, RestoreReport, RestoredMember};
 use super::patch;
 use super::place::{self, Place};
+use super::rewrite::{self, Job, Outcome, Rewritten};
 use super::space;
 
 /// Restores the snapshot at `path` as one member of a new cluster.
@@ -44,48 +46,101 @@ pub fn restore_with(
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
         let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
-        let bump_to = bump_to(&snapshot, options)?;
-        patch::plan(snapshot.database(), &membership, bump_to).map_err(|defect| corrupt(path, defect))?;
-        return Ok(report(path, options, &membership, &snapshot, bump_to));
+        let plan = Plan::new(path, &snapshot, &membership, options)?;
+        let outcome = plan.rewritten(|| spooled(path, |file| plan.rewrite(file, path, progress)))?;
+        return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
     let found = place.found().to_vec();
-    let snapshot = VerifiedSnapshot::copy_to(path, &place.create_database()?, verify, progress)?;
+    let file = place.create_database()?;
+    let snapshot = if options.rewrite.is_needed() {
+        VerifiedSnapshot::open(path, verify, progress)?
+    } else {
+        VerifiedSnapshot::copy_to(path, &file, verify, progress)?
+    };
     let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
-    let bump_to = bump_to(&snapshot, options)?;
-    write_database(path, &snapshot, &membership, bump_to, &place)?;
+    let plan = Plan::new(path, &snapshot, &membership, options)?;
+    let outcome = write_database(&plan, &file, &place, progress)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
     wal::write_dir(place.wal_dir(), &membership)?;
-    prove(options, &membership, &place, progress)?;
+    let walked = outcome.is_none().then(|| snapshot.database().meta());
+    prove(options, &membership, walked, &place, progress)?;
     let carried = place.furnish(options)?;
-    let database_size = snapshot.database_size();
+    let database_size = outcome.as_ref().map_or(snapshot.database_size(), |outcome| outcome.size);
     progress.step(Stage::Sync, 0, Some(database_size))?;
     let replaced = place.commit(options, handover)?;
     // The restore stands; nothing that is asked now can undo it.
     progress.update(Stage::Sync, database_size, Some(database_size));
-    let mut report = report(path, options, &membership, &snapshot, bump_to);
+    let mut report = report(&plan, &membership, outcome.as_ref());
     report.warnings.extend(found);
     farewell(options, replaced, &carried, &mut report);
     Ok(report)
 }
 
-fn bump_to(snapshot: &VerifiedSnapshot, options: &RestoreOptions) -> Result<Option<i64>> {
-    let current = snapshot.contents().current_revision();
-    options.bump_revision.map(|by| patch::bumped(current, by)).transpose()
+/// What is to be done with a snapshot.
+struct Plan<'p> {
+    path: &'p Path,
+    options: &'p RestoreOptions,
+    snapshot: &'p VerifiedSnapshot,
+    /// At which it is restored.
+    revision: i64,
+    bump_to: Option<i64>,
+    changes: Patch,
 }
 
-/// Turns the copied database into the restored member's and puts it on stable storage.
-fn write_database(
-    path: &Path,
-    snapshot: &VerifiedSnapshot,
-    membership: &Membership,
-    bump_to: Option<i64>,
-    place: &Place,
-) -> Result<()> {
-    let database = snapshot.database();
-    let changes = patch::plan(database, membership, bump_to).map_err(|defect| corrupt(path, defect))?;
-    let pages = changes.render(database).map_err(|defect| corrupt(path, defect))?;
-    let file = database.source().file();
+impl<'p> Plan<'p> {
+    fn new(
+        path: &'p Path,
+        snapshot: &'p VerifiedSnapshot,
+        membership: &Membership,
+        options: &'p RestoreOptions,
+    ) -> Result<Self> {
+        let revision = options.rewrite.revision_of(snapshot.contents())?;
+        let bump_to = options.bump_revision.map(|by| patch::bumped(revision, by)).transpose()?;
+        let changes = patch::plan(snapshot.database(), membership, bump_to, options.rewrite.repairs)
+            .map_err(|defect| corrupt(path, defect))?;
+        Ok(Self { path, options, snapshot, revision, bump_to, changes })
+    }
+
+    /// What `work` gives, where the database has to be written anew.
+    fn rewritten(&self, work: impl FnOnce() -> Result<Outcome>) -> Result<Option<Outcome>> {
+        if self.options.rewrite.is_needed() { work().map(Some) } else { Ok(None) }
+    }
+
+    /// Writes the database anew into `file`, reads it back, and has it on stable storage.
+    fn rewrite(&self, file: &File, to: &Path, progress: &dyn Progress) -> Result<Outcome> {
+        let job = Job {
+            database: self.snapshot.database(),
+            hash: self.snapshot.contents().hash,
+            from: self.path,
+            rewrite: &self.options.rewrite,
+            revision: self.revision,
+            changes: &self.changes,
+            to,
+        };
+        let written = rewrite::write(&job, file, progress)?;
+        let (read, synced) = sync_beside(file, || rewrite::read_back(file, written, to, progress));
+        let (outcome, defects) = read?;
+        synced.map_err(Error::io("writing", to))?;
+        proven(self.options, defects)?;
+        Ok(outcome)
+    }
+}
+
+/// Makes the file the restored member's database and puts it on stable storage.
+fn write_database(plan: &Plan<'_>, file: &File, place: &Place, progress: &dyn Progress) -> Result<Option<Outcome>> {
+    let path = place.snap_dir().join("db");
+    let outcome = plan.rewritten(|| plan.rewrite(file, &path, progress))?;
+    if outcome.is_none() {
+        patch_database(plan, file, &path)?;
+    }
+    Ok(outcome)
+}
+
+/// Turns the copied database into the restored member's.
+fn patch_database(plan: &Plan<'_>, file: &File, to: &Path) -> Result<()> {
+    let database = plan.snapshot.database();
+    let pages = plan.changes.render(database).map_err(|defect| corrupt(plan.path, defect))?;
     let page_size = database.page_size();
     let write = || -> io::Result<()> {
         // The file may be longer than its high water mark, or keep a trailer that did not fit: cut there first.
@@ -96,12 +151,27 @@ fn write_database(
         file.write_all_at(second, page_size)?;
         file.sync_all()
     };
-    write().map_err(Error::io("writing", &place.snap_dir().join("db")))
+    write().map_err(Error::io("writing", to))
 }
 
-/// Reads everything back through the offline verifier, before it can take anybody's place.
-fn prove(options: &RestoreOptions, membership: &Membership, place: &Place, progress: &dyn Progress) -> Result<()> {
-    let defects = data_dir::verify_member(place.data_dir(), place.wal_dir(), membership, Layout::Portable, progress)?;
+/// Reads back everything that was written, through the offline verifier, before it can take anybody's place. `walked`
+/// is the meta of a copy that was found sound and then patched; what was written anew has none.
+fn prove(
+    options: &RestoreOptions,
+    membership: &Membership,
+    walked: Option<&Meta>,
+    place: &Place,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let (data_dir, wal_dir) = (place.data_dir(), place.wal_dir());
+    let defects = match walked {
+        Some(walked) => data_dir::verify_restored(data_dir, wal_dir, membership, walked, progress)?,
+        None => data_dir::verify_member(data_dir, wal_dir, membership, Layout::Portable, progress)?,
+    };
+    proven(options, defects)
+}
+
+fn proven(options: &RestoreOptions, defects: Vec<Defect>) -> Result<()> {
     if defects.is_empty() {
         return Ok(());
     }
@@ -127,16 +197,15 @@ fn corrupt(path: &Path, defect: Defect) -> Error {
     Error::Corrupt { path: path.to_owned(), defects: vec![defect] }
 }
 
-fn report(
-    path: &Path,
-    options: &RestoreOptions,
-    membership: &Membership,
-    snapshot: &VerifiedSnapshot,
-    bump_to: Option<i64>,
-) -> RestoreReport {
+fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -> RestoreReport {
+    let Plan { path, options, snapshot, .. } = plan;
     let verified = snapshot.report();
+    let before = snapshot.contents().warnings();
+    let mut warnings = verified.warnings;
+    warnings.retain(|warning| !before.contains(warning));
+    warnings.extend(rewrite::warnings(&options.rewrite, snapshot.contents(), outcome));
     RestoreReport {
-        path: path.to_owned(),
+        path: path.to_path_buf(),
         data_dir: options.data_dir.clone(),
         wal_dir: options.wal_dir(),
         name: options.bootstrap.name.clone(),
@@ -145,24 +214,20 @@ fn report(
         initial_cluster_token: options.bootstrap(&verified.sha256).initial_cluster_token,
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
-        bumped_revision: bump_to,
+        bumped_revision: plan.bump_to,
         snapshot_members: snapshot.contents().members,
         database_size: verified.database_size,
         sha256: verified.sha256,
+        rewritten: outcome.map(|outcome| Rewritten::new(plan.revision, outcome)),
         replaced: None,
         dry_run: options.dry_run,
-        steps: steps(path, options, membership, snapshot, bump_to),
-        warnings: verified.warnings,
+        steps: steps(plan, membership, outcome),
+        warnings,
     }
 }
 
-fn steps(
-    path: &Path,
-    options: &RestoreOptions,
-    membership: &Membership,
-    snapshot: &VerifiedSnapshot,
-    bump_to: Option<i64>,
-) -> Vec<String> {
+fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -> Vec<String> {
+    let Plan { path, options, snapshot, .. } = plan;
     let snap_dir = options.data_dir.join("member").join("snap");
     let (snap_name, _) = snap::restored(membership);
     let mut steps = vec![
@@ -180,7 +245,11 @@ fn steps(
             snapshot.contents().members
         ),
     ];
-    if let Some(to) = bump_to {
+    if let Some(outcome) = outcome {
+        steps.extend(rewrite::steps(&options.rewrite, outcome));
+    }
+    steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
+    if let Some(to) = plan.bump_to {
         steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
     }
     steps.push(format!("write {}", snap_dir.join(snap_name).display()));

@@ -1,6 +1,6 @@
 //! `mvccpb.KeyValue`: a value of bucket `key`.
 
-use crate::proto::{Value, fields};
+use crate::proto::{Value, fields, put_bytes, put_uint};
 
 use super::Malformed;
 
@@ -41,6 +41,26 @@ impl<'a> KeyValue<'a> {
         }
         Ok(kv)
     }
+
+    /// Appends the message as etcd writes it: fields in the order of their numbers, none that is zero or empty.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let text = |out: &mut Vec<u8>, number, bytes: &[u8]| {
+            if !bytes.is_empty() {
+                put_bytes(out, number, bytes);
+            }
+        };
+        let integer = |out: &mut Vec<u8>, number, value: i64| {
+            if value != 0 {
+                put_uint(out, number, value.cast_unsigned());
+            }
+        };
+        text(out, 1, self.key);
+        integer(out, 2, self.create_revision);
+        integer(out, 3, self.mod_revision);
+        integer(out, 4, self.version);
+        text(out, 5, self.value);
+        integer(out, 6, self.lease);
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +75,15 @@ mod tests {
         assert_eq!(expected, put);
         assert_eq!(KeyValue { key: b"b", ..KeyValue::default() }, KeyValue::parse(b"\x0a\x01\x62").unwrap());
         assert_eq!(KeyValue::default(), KeyValue::parse(b"").unwrap());
+    }
+
+    #[test]
+    fn what_etcd_wrote_is_written_alike() {
+        for bytes in [&b"\x0a\x01\x61\x10\x02\x18\x03\x20\x02\x2a\x01\x31\x30\x7b"[..], b"\x0a\x01\x62", b""] {
+            let mut out = Vec::new();
+            KeyValue::parse(bytes).unwrap().encode(&mut out);
+            assert_eq!(bytes, out);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What etcd keeps inside its bbolt database: the buckets and the encodings of their keys and values.
 //!
 //! Source: etcd `server/storage/schema`, `server/storage/mvcc` and the `.proto` files of 3.4 to 3.7.
-//! Values are read where they lie, without a copy; no input makes these readers panic or allocate.
+//! Values are read where they lie, without a copy; no input makes these readers panic or allocate more than it is long.
 
 pub mod auth;
 pub mod buckets;

@@ -51,6 +51,9 @@ impl Revision {
 }
 
 impl RevisionKey {
+    /// What stands behind the revision in the key of a tombstone.
+    pub const TOMBSTONE: u8 = TOMBSTONE;
+
     /// Reads the 17 or 18 bytes of a key. What etcd 3.6 panics on is an error here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let (body, tombstone) = match (bytes.len(), bytes.split_last()) {

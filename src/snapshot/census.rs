@@ -327,7 +327,9 @@ mod tests {
             readings += 1;
             for (key, lease) in records {
                 let change = census.reading().change(&key.to_be_bytes(), lease.unwrap_or_default(), lease.is_none());
-                change.into_iter().for_each(|change| census.take(change));
+                if let Some(change) = change {
+                    census.take(change);
+                }
             }
             if !census.next_reading() {
                 return (census.live(), census.on_missing_leases(), readings);

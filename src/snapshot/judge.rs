@@ -7,7 +7,7 @@ use crate::defect::Defect;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::read_at::ReadAt;
-use crate::schema::auth::{Alarm, check_role, check_user};
+use crate::schema::auth::{Alarm, Role, User};
 use crate::schema::{
     KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64,
 };
@@ -190,8 +190,12 @@ impl Judge {
                 parse_member_id(key).map_err(bad("member-malformed"))?;
             }
             Room::Alarm => contents.alarms.push(Alarm::parse(key).map_err(bad("alarm-malformed"))?),
-            Room::AuthUsers => check_user(key, value).map_err(bad("user-malformed"))?,
-            Room::AuthRoles => check_role(key, value).map_err(bad("role-malformed"))?,
+            Room::AuthUsers => {
+                User::parse(key, value).map_err(bad("user-malformed"))?;
+            }
+            Room::AuthRoles => {
+                Role::parse(key, value).map_err(bad("role-malformed"))?;
+            }
             Room::Auth => match key {
                 buckets::AUTH_ENABLED => contents.auth_enabled = value == [1],
                 buckets::AUTH_REVISION => {

@@ -14,5 +14,6 @@ mod report;
 mod tests;
 
 pub use judge::Contents;
-pub use open::{VerifiedSnapshot, VerifyOptions, status, verify};
+pub(crate) use open::spooled;
+pub use open::{VerifiedSnapshot, VerifyOptions, spool, status, verify};
 pub use report::{Status, VerifyReport};

@@ -172,6 +172,26 @@ pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     }
 }
 
+/// The database inside the compressed or archived snapshot at `path`, inflated into a file without a name, and its
+/// length. Nothing is judged but what passes by anyway: the container, and the SHA-256 where there is one.
+///
+/// # Errors
+/// [`Error::Corrupt`] and [`Error::NotASnapshot`] for the container, [`Error::Corrupt`] also when the hash does not fit;
+/// [`Error::Io`]; [`Error::Interrupted`].
+pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
+    let (file, extracted) = spooled(path, |spool| {
+        let (extracted, ()) = archive::extract_into(path, spool, progress, |_| Ok(()))?;
+        Ok((spool.try_clone().map_err(Error::io("opening", path))?, extracted))
+    })?;
+    let mut defects = Vec::new();
+    check_hash(&extracted, VerifyOptions::default(), &mut defects);
+    if defects.is_empty() {
+        Ok((file, extracted.database_len))
+    } else {
+        Err(Error::Corrupt { path: path.to_owned(), defects })
+    }
+}
+
 fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
     Status {
         hash: contents.hash,
@@ -183,7 +203,10 @@ fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
 }
 
 /// A database that was walked, or what keeps it from being opened.
-struct Traversed(std::result::Result<(Database<FileSource>, Contents, Walked, Vec<Defect>), Vec<Defect>>);
+struct Traversed(std::result::Result<Found, Vec<Defect>>);
+
+/// What a walk found, with its defects.
+type Found = (Database<FileSource>, Contents, Walked, Vec<Defect>);
 
 impl Traversed {
     /// Walks the first `len` bytes of `file`, whose place in messages is `path`.
@@ -272,7 +295,7 @@ fn extract(path: &Path, file: &File, progress: &dyn Progress) -> Result<(Extract
 ///
 /// It lies beside `path`, where there is room for an archive's content more often than in a `/tmp` that is memory;
 /// where it can't be made there, or does not fit, it lies in the directory for temporary files.
-fn spooled<T>(path: &Path, work: impl Fn(&File) -> Result<T>) -> Result<T> {
+pub(crate) fn spooled<T>(path: &Path, work: impl Fn(&File) -> Result<T>) -> Result<T> {
     let beside = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

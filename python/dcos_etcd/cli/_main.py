@@ -9,7 +9,19 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
-from dcos_etcd.cli import _backup, _diagnostic, _flags, _restore, _status, _verify
+from dcos_etcd.cli import (
+    _backup,
+    _diagnostic,
+    _diff,
+    _flags,
+    _get,
+    _keys,
+    _put_back,
+    _restore,
+    _stats,
+    _status,
+    _verify,
+)
 from dcos_etcd.cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, PROGRAM, USAGE, report, say
 from dcos_etcd.cli._parser import Parser, Version
 
@@ -17,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # In the order in which `--help` lists them.
-_COMMANDS = (_backup, _restore, _diagnostic, _verify, _status)
+_COMMANDS = (_backup, _restore, _diagnostic, _verify, _status, _keys, _get, _stats, _diff, _put_back)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +104,8 @@ or that compressed with gzip or zstd. It is told by its content, not by its name
 'dcos-etcdctl COMMAND --help' lists the flags of a command; the cluster flags of backup and diagnostic
 may also stand before the command.
 
-exit status: 0 done (diagnostic: healthy), 1 failed or unhealthy, 2 wrong usage, 130 interrupted"""
+exit status: 0 done (diagnostic: healthy, diff: equal), 1 failed, unhealthy, different or with conflicts,
+2 wrong usage (diff: or failed), 130 interrupted"""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -47,6 +47,9 @@ def _hint(error: Exception) -> str | None:
             "choose another --data-dir or --wal-dir, move the old one away, or let --replace do that",
         ),
         (exceptions.MissingHashError, "--skip-hash-check accepts it, if you know where it comes from"),
+        (exceptions.CompactedError, "that revision is gone; an older snapshot may hold it"),
+        (exceptions.FutureRevisionError, "leave --revision out for the newest"),
+        (exceptions.KeyNotFoundError, f"'{PROGRAM} get --history' tells whether it was deleted"),
         (exceptions.CorruptSnapshotError, f"'{PROGRAM} verify' lists every defect; take another backup"),
         (
             exceptions.BootstrapError,

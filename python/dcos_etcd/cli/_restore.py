@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,27 @@ def add(commands: Any) -> None:  # noqa: ANN401
         help="raise the revision by N, so that watchers notice; needs --mark-compacted",
     )
     add("--mark-compacted", action="store_true", help="mark old revisions as compacted; needs --bump-revision")
+    add("--revision", metavar="R", type=unsigned, help="go back to revision R: nothing that was written later")
+    add(
+        "--prefix",
+        metavar="P",
+        type=os.fsencode,
+        action="append",
+        default=[],
+        help="restore only keys that begin with P, with their history; may be repeated",
+    )
+    add(
+        "--exclude-prefix",
+        metavar="P",
+        type=os.fsencode,
+        action="append",
+        default=[],
+        help="restore no keys that begin with P; may be repeated",
+    )
+    add("--compact", action="store_true", help="write the database without its free pages")
+    add("--clear-alarms", action="store_true", help="restore without the alarms of the snapshot")
+    add("--disable-auth", action="store_true", help="restore with authentication disabled; users and roles stay")
+    add("--drop-leases", action="store_true", help="restore keys without their leases, and no leases")
     add("--skip-hash-check", action="store_true", help="accept a db that was copied out of a data directory")
     add(
         "--replace",
@@ -89,6 +111,13 @@ def run(flags: argparse.Namespace) -> int:
     shared = {
         "bump_revision": flags.bump_revision,
         "mark_compacted": flags.mark_compacted,
+        "revision": flags.revision,
+        "prefixes": flags.prefix,
+        "exclude_prefixes": flags.exclude_prefix,
+        "compact": flags.compact,
+        "clear_alarms": flags.clear_alarms,
+        "disable_auth": flags.disable_auth,
+        "drop_leases": flags.drop_leases,
         "skip_hash_check": flags.skip_hash_check,
         "dry_run": flags.dry_run,
         "progress": True,

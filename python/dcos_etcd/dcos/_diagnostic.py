@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dcos_etcd import api
-from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT
-from dcos_etcd.dcos import _masters, _profile, _service
+from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT, seconds
+from dcos_etcd.dcos import _masters, _peers, _profile, _service
 from dcos_etcd.exceptions import DcosError
 from dcos_etcd.models import Diagnosis, Finding
 
@@ -90,10 +90,12 @@ def diagnostic(
     except OSError as error:
         findings.append(_no_certificate(error))
         diagnosis = Diagnosis(header=None, members=(), endpoints=(), findings=(), healthy=False)
-    findings += _strangers(profile, diagnosis.endpoints, hosts)
     own = profile.endpoint(profile.address)
     answers = any(facts.endpoint == own and facts.reachable for facts in diagnosis.endpoints)
     local = None if answers else _look_at_files(profile, findings)
+    findings += _strangers(
+        profile, _clusters(profile, diagnosis.endpoints, hosts, local, seconds("dial_timeout", dial_timeout))
+    )
     findings += _left_over(profile)
     every = sorted([*findings, *diagnosis.findings], key=lambda finding: _SEVERITIES.index(finding.severity))
     healthy = diagnosis.healthy and all(finding.severity != "critical" for finding in findings)
@@ -156,14 +158,26 @@ def _no_certificate(error: OSError) -> Finding:
     )
 
 
-def _strangers(profile: Profile, endpoints: Iterable[EndpointFacts], hosts: Iterable[str]) -> list[Finding]:
-    """Name the masters that are not of the cluster of most masters: they were forgotten at a restore, say."""
+def _clusters(
+    profile: Profile, endpoints: Iterable[EndpointFacts], hosts: Iterable[str], local: Inspection | None, timeout: float
+) -> dict[str, tuple[str, str]]:
+    """Find each master's cluster and who tells it: its etcd, what that tells its peers, or the files on this master."""
     by_endpoint = {facts.endpoint: facts for facts in endpoints}
-    clusters = {
-        host: facts.cluster_id
-        for host in hosts
-        if (facts := by_endpoint.get(profile.endpoint(host))) is not None and facts.reachable and facts.cluster_id
-    }
+    told = {}
+    for host in hosts:
+        facts = by_endpoint.get(profile.endpoint(host))
+        if facts is not None and facts.reachable and facts.cluster_id:
+            told[host] = (facts.cluster_id, "")
+    silent = _peers.cluster_ids(profile, [host for host in hosts if host not in told], timeout)
+    told |= {host: (found, ", as it tells its peers: it serves no client") for host, found in silent.items()}
+    if local is not None and local.cluster_id:
+        told.setdefault(profile.address, (local.cluster_id, f", by {local.data_dir}"))
+    return told
+
+
+def _strangers(profile: Profile, told: dict[str, tuple[str, str]]) -> list[Finding]:
+    """Name the masters that are not of the cluster of most masters: they were forgotten at a restore, say."""
+    clusters = {host: found for host, (found, _) in told.items()}
     counted = Counter(clusters.values()).most_common()
     if len(counted) <= 1:
         return []
@@ -184,7 +198,7 @@ def _strangers(profile: Profile, endpoints: Iterable[EndpointFacts], hosts: Iter
             "master-not-restored",
             "critical",
             f"master {host} runs another cluster than most masters do",
-            f"{host} is of cluster {found}, {number} masters are of cluster {cluster}",
+            f"{host} is of cluster {found}{told[host][1]}; {number} masters are of cluster {cluster}",
             "if a backup was restored, this master was forgotten, or another archive was restored there: stop etcd on "
             "it (systemctl stop dcos-etcd), restore there the archive of the others, and start it",
             profile.endpoint(host),

@@ -9,6 +9,7 @@
 | answers | names another one | an error that shows both |
 | does not answer | there | those of `initial-nodes` |
 | does not answer | there, but the old data directory knows other members | an error that shows both |
+| does not answer | there, but `num_masters` of DC/OS's configuration is another number | an error that shows both |
 | does not answer | absent | an error that asks for `--masters` |
 
 A file that names some of the masters is what DC/OS leaves: it writes it once, when a master joins, with the masters
@@ -84,32 +85,35 @@ def find(profile: Profile, given: str | Iterable[str] | None, *, lenient: bool =
                 f"{profile.initial_nodes} names {_shown(noted)} alone, Mesos-DNS {_shown(asked)}: taken from there"
             )
             return Masters(addresses=asked, source="Mesos-DNS", warnings=(earlier,))
-        return _settled(asked, "Mesos-DNS", sources, lenient=lenient)
+        shown = {name: _shown(found) for name, found in sources.items()}
+        return _settled(asked, "Mesos-DNS", shown, lenient=lenient)
     if noted is None:
         raise DcosError(
             f"nobody tells who the masters are: Mesos-DNS ({profile.mesos_dns}): {silence}; {unreadable}; give "
             "--masters IP,..."
         )
-    sources = {str(profile.initial_nodes): noted, str(profile.data_dir): _read_members(profile)}
-    known = sources[str(profile.data_dir)]
-    found = _settled(
-        noted,
-        str(profile.initial_nodes),
-        sources if known is not None and set(known) != set(noted) else {},
-        lenient=lenient,
-    )
+    found = _settled(noted, str(profile.initial_nodes), _contradicting(profile, noted), lenient=lenient)
     warnings = (f"Mesos-DNS did not tell the masters ({silence}): taken from {found.source}", *found.warnings)
     if noted == (profile.address,):
         warnings = (*warnings, f"{found.source} names this master alone; if there are others, give --masters IP,...")
     return Masters(addresses=noted, source=found.source, warnings=warnings)
 
 
-def _settled(
-    found: tuple[str, ...], source: str, contradicting: dict[str, tuple[str, ...] | None], *, lenient: bool
-) -> Masters:
+def _contradicting(profile: Profile, noted: tuple[str, ...]) -> dict[str, str]:
+    """Say what speaks against `initial-nodes`, itself included; nothing when all that is known agrees."""
+    others = {}
+    known = _read_members(profile)
+    if known is not None and set(known) != set(noted):
+        others[str(profile.data_dir)] = _shown(known)
+    if profile.number not in (None, len(noted)):
+        others[str(profile.config)] = f"there are {profile.number} masters"
+    return {str(profile.initial_nodes): _shown(noted), **others} if others else {}
+
+
+def _settled(found: tuple[str, ...], source: str, contradicting: dict[str, str], *, lenient: bool) -> Masters:
     if not contradicting:
         return Masters(addresses=found, source=source)
-    words = "; ".join(f"{name} says {_shown(said)}" for name, said in contradicting.items())
+    words = "; ".join(f"{name} says {said}" for name, said in contradicting.items())
     message = f"it is not clear who the masters are: {words}"
     if lenient:
         return Masters(addresses=found, source=source, warnings=(message,))

@@ -17,6 +17,7 @@ from dcos_etcd.models import Tls
 if TYPE_CHECKING:
     StrPath = str | os.PathLike[str]
 
+CONFIG = "opt/mesosphere/etc/expanded.config.json"
 DETECT_IP = "opt/mesosphere/bin/detect_ip"
 LEADER = "master.dcos.thisdcos.directory"
 CLIENT_PORT = 2379
@@ -38,12 +39,14 @@ class Profile:
         root: What stands before every path.
         address: This master's private address.
         enterprise: Whether clients of etcd need TLS and a certificate.
+        number: How many masters DC/OS was configured for; `None` where that is not told.
         mesos_dns: Where Mesos-DNS lists the masters.
     """
 
     root: Path
     address: str
     enterprise: bool
+    number: int | None
     mesos_dns: str
 
     @property
@@ -65,6 +68,11 @@ class Profile:
     def initial_state(self) -> Path:
         """The value of `--initial-cluster-state` at the next start."""
         return self.state_dir / "initial-state"
+
+    @property
+    def config(self) -> Path:
+        """DC/OS's configuration without what is secret."""
+        return self.root / CONFIG
 
     @property
     def tls(self) -> Tls | None:
@@ -105,10 +113,12 @@ def read(root: StrPath = "/") -> Profile:
         DcosError: It is no DC/OS machine, or does not say what it must.
     """
     base = Path(root)
+    enterprise, number = _read_config(base / CONFIG)
     return Profile(
         root=base,
         address=_detect_ip(base / DETECT_IP),
-        enterprise=_is_enterprise(base),
+        enterprise=enterprise,
+        number=number,
         mesos_dns=MESOS_DNS,
     )
 
@@ -145,8 +155,11 @@ def address(text: str, source: str) -> str:
     return str(parsed)
 
 
-def _is_enterprise(root: Path) -> bool:
-    path = root / "opt/mesosphere/etc/expanded.config.json"
+def _read_config(path: Path) -> tuple[bool, int | None]:
+    """Read whether DC/OS is the enterprise variant, and how many masters it has.
+
+    `num_masters` is text; DC/OS fills it in where the operator lists the masters.
+    """
     try:
         config = json.loads(path.read_bytes())
         variant = config["dcos_variant"]
@@ -156,7 +169,8 @@ def _is_enterprise(root: Path) -> bool:
         raise DcosError(f"{path} does not tell dcos_variant, which is open or enterprise") from None
     if variant not in ("open", "enterprise"):
         raise DcosError(f"{path}: dcos_variant is {variant!r}, which is neither open nor enterprise")
-    return bool(variant == "enterprise")
+    number = str(config.get("num_masters", ""))
+    return bool(variant == "enterprise"), int(number) if number.isdecimal() else None
 
 
 def owner(profile: Profile) -> tuple[int, int]:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from dcos_etcd.api import ProgressArgument, StrPath
+    from dcos_etcd.api import Key, ProgressArgument, StrPath
     from dcos_etcd.models import Inspection, RestoreReport
 
 _MODE = 0o644
@@ -58,6 +58,13 @@ def restore(
     discard_old: bool = False,
     bump_revision: int | None = None,
     mark_compacted: bool = False,
+    revision: int | None = None,
+    prefixes: Key | Iterable[Key] = (),
+    exclude_prefixes: Key | Iterable[Key] = (),
+    compact: bool = False,
+    clear_alarms: bool = False,
+    disable_auth: bool = False,
+    drop_leases: bool = False,
     skip_hash_check: bool = False,
     dry_run: bool = False,
     root: StrPath = "/",
@@ -72,6 +79,13 @@ def restore(
         discard_old: Delete the old data directory when the new one stands, instead of keeping it under a dated name.
         bump_revision: As in `dcos_etcd.restore`.
         mark_compacted: As in `dcos_etcd.restore`.
+        revision: As in `dcos_etcd.restore`; the same on all masters, as are those that follow.
+        prefixes: As in `dcos_etcd.restore`.
+        exclude_prefixes: As in `dcos_etcd.restore`.
+        compact: As in `dcos_etcd.restore`.
+        clear_alarms: As in `dcos_etcd.restore`.
+        disable_auth: As in `dcos_etcd.restore`.
+        drop_leases: As in `dcos_etcd.restore`.
         skip_hash_check: As in `dcos_etcd.restore`.
         dry_run: Check everything and write nothing.
         root: What stands before every path of DC/OS.
@@ -83,6 +97,8 @@ def restore(
         PermissionError: The caller is not root.
         NoSpaceError: There is no room.
         SnapshotError: The archive is damaged, or none.
+        CompactedError: `revision` is compacted in the archive.
+        FutureRevisionError: `revision` is later than the archive.
         OSError: The archive could not be read, or the files not be written.
     """
     _profile.demand_root("restore on a DC/OS master")
@@ -108,6 +124,13 @@ def restore(
         "owner": exchange.owner,
         "bump_revision": bump_revision,
         "mark_compacted": mark_compacted,
+        "revision": revision,
+        "prefixes": prefixes,
+        "exclude_prefixes": exclude_prefixes,
+        "compact": compact,
+        "clear_alarms": clear_alarms,
+        "disable_auth": disable_auth,
+        "drop_leases": drop_leases,
         "skip_hash_check": skip_hash_check,
         "progress": progress,
     }

@@ -31,13 +31,14 @@ class Progress:
     """How far a verb is; what a progress callback gets.
 
     Attributes:
-        stage: `receive`: bytes come from a server. `read`: bytes of a snapshot are read out of its file.
-            `check`: pages of the database are checked. `sync`: written files are put on stable storage.
+        stage: `receive`: bytes come from a server. `read`: bytes of a snapshot are read out of its file, or keys and
+            values out of a live cluster. `check`: pages of the database are checked. `write`: keys and values are
+            written into a live cluster. `sync`: written files are put on stable storage.
         done: Bytes done in this stage.
         total: Bytes that this stage has, if that is known.
     """
 
-    stage: Literal["receive", "read", "check", "sync"]
+    stage: Literal["receive", "read", "check", "write", "sync"]
     done: int
     total: int | None
 

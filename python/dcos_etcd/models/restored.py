@@ -34,6 +34,29 @@ class PlannedMember:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rewritten:
+    """A database that was written anew: of a part of the snapshot, of another revision, or compact.
+
+    Attributes:
+        revision: Revision that the member starts at, if nothing bumps it.
+        keys: Live keys.
+        versions: Versions and tombstones that are in it.
+        versions_dropped: Versions and tombstones of the snapshot that are not.
+        database_size: Bytes of it.
+    """
+
+    revision: int
+    keys: int
+    versions: int
+    versions_dropped: int
+    database_size: int
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any]) -> Rewritten:
+        return filled(cls, data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RestoreReport:
     """A member's data directory that was written, or with `dry_run` would be.
 
@@ -51,6 +74,7 @@ class RestoreReport:
         snapshot_members: Members in the snapshot, whose place the new ones take.
         database_size: Bytes of the snapshot's database.
         sha256: Hexadecimal SHA-256 of the snapshot's database.
+        rewritten: The database that was written anew; `None` where it is the snapshot's.
         replaced: Where the old data directory lies now, if there was one and it was kept.
         dry_run: Whether nothing was written.
         steps: What was done or would be, in order.
@@ -70,6 +94,7 @@ class RestoreReport:
     snapshot_members: int
     database_size: int
     sha256: str
+    rewritten: Rewritten | None
     replaced: Path | None
     dry_run: bool
     steps: tuple[str, ...]
@@ -77,6 +102,7 @@ class RestoreReport:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> RestoreReport:
+        rewritten = data["rewritten"]
         return filled(
             cls,
             data,
@@ -85,6 +111,7 @@ class RestoreReport:
             wal_dir=Path(data["wal_dir"]),
             replaced=None if data["replaced"] is None else Path(data["replaced"]),
             members=tuple(PlannedMember._from_json(member) for member in data["members"]),
+            rewritten=None if rewritten is None else Rewritten._from_json(rewritten),
         )
 
 

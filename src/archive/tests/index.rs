@@ -22,7 +22,7 @@ fn every_block_of_an_index_inflates_alone_to_its_part_of_the_tar() {
             let packed = index.packed(number).unwrap();
             let raw = index.raw(number).unwrap();
             assert_eq!(tar.len() as u64, raw.start);
-            tar.extend(alone(compression, &bytes[packed.start as usize..packed.end as usize]));
+            tar.extend(alone(compression, &bytes[at(packed.start)..at(packed.end)]));
             assert_eq!(tar.len() as u64, raw.end);
         }
         assert_eq!(tar.len() as u64, index.len());
@@ -50,6 +50,87 @@ fn an_index_that_leaves_the_file_or_goes_back_is_none() {
     }
 }
 
+/// What is said of a file with these bytes, by a reader that follows its index and by one that has none: it must be
+/// the same.
+fn both_ways(bytes: &[u8]) -> String {
+    let input = bytes.to_vec();
+    let outcome = |index| {
+        let mut database = Vec::new();
+        let mut sink = |part: &[u8]| {
+            database.extend_from_slice(part);
+            Ok(())
+        };
+        let work = Extraction { input: &input, index, path: Path::new("archive"), progress: &NoProgress };
+        let outcome = work.run(&mut sink, None, |_| Ok(()));
+        format!(
+            "{outcome:?} {}",
+            if outcome.is_ok() { crate::hex::hex(&Sha256::digest(&database)) } else { String::new() }
+        )
+    };
+    let (with, without) = (outcome(worthwhile(&input)), outcome(None));
+    assert_eq!(without, with);
+    with
+}
+
+#[test]
+fn an_index_that_lies_changes_nothing() {
+    let snapshot = snapshot(3 * BLOCK_LEN + 4096);
+    let bytes = archive(Compression::Gzip, &snapshot);
+    let index = find_index(&bytes).unwrap();
+    let starts: Vec<u64> = (0..4).map(|number| index.packed(number).unwrap().start).chain([index.end()]).collect();
+    let honest = both_ways(&with_offsets(&bytes, &format!("{starts:?}")));
+    assert!(honest.starts_with("Ok"), "{honest}");
+
+    let mut lies = vec![vec![10, starts[2], starts[3], index.end()], vec![10, starts[1], index.end()]];
+    for at in 1..4 {
+        for by in [-5_i64, -4, -1, 1, 4, 5, 1000] {
+            let mut lie = starts.clone();
+            lie[at] = lie[at].saturating_add_signed(by);
+            lies.push(lie);
+        }
+        let mut lie = starts.clone();
+        lie[at] = starts[at - 1] + 1;
+        lies.push(lie);
+        lie = starts.clone();
+        lie.insert(at, starts[at]);
+        lies.push(lie);
+        lie = starts.clone();
+        lie.insert(at, starts[at] - 5);
+        lies.push(lie);
+    }
+    for lie in lies {
+        let forged = with_offsets(&bytes, &format!("{lie:?}"));
+        let outcome = both_ways(&forged);
+        assert!(outcome.starts_with("Ok"), "{lie:?}: {outcome}");
+        // The hash of what the sink got.
+        assert_eq!(honest.rsplit(' ').next(), outcome.rsplit(' ').next(), "{lie:?}");
+    }
+}
+
+#[test]
+fn damage_is_named_alike_with_an_index_and_without() {
+    let snapshot = snapshot(2 * BLOCK_LEN + 4096);
+    for compression in BOTH {
+        let mut bytes = archive(compression, &snapshot);
+        let len = bytes.len();
+        assert!(worthwhile(&bytes).is_some());
+        assert!(both_ways(&bytes).starts_with("Ok"));
+        let near_the_end = (1..40).map(|at| len - at);
+        for at in (0..60).map(|part| part * len / 60).chain(0..20).chain(near_the_end) {
+            bytes[at] ^= 1 << (at % 8);
+            both_ways(&bytes);
+            bytes[at] ^= 1 << (at % 8);
+        }
+        for cut in (0..20).map(|part| part * len / 20) {
+            assert!(both_ways(&bytes[..cut]).starts_with("Err"));
+        }
+    }
+}
+
+fn at(offset: u64) -> usize {
+    offset.try_into().unwrap()
+}
+
 fn alone(compression: Compression, packed: &[u8]) -> Vec<u8> {
     match compression {
         Compression::Zstd => zstd::stream::decode_all(packed).unwrap(),
@@ -66,20 +147,20 @@ fn with_offsets(bytes: &[u8], offsets: &str) -> Vec<u8> {
     let index = find_index(&bytes.to_vec()).unwrap();
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(bytes).read_to_end(&mut tar).unwrap();
-    let manifest = &tar[index.len() as usize..];
-    let size = tar_header::parse(manifest.first_chunk().unwrap()).unwrap().size as usize;
+    let manifest = &tar[at(index.len())..];
+    let size = at(tar_header::parse(manifest.first_chunk().unwrap()).unwrap().size);
     let text = String::from_utf8(manifest[TAR_BLOCK..][..size].to_vec()).unwrap();
     let (before, rest) = text.split_once("\"offsets\":").unwrap();
     let text = [before, "\"offsets\":", offsets, &rest[rest.find(']').unwrap() + 1..]].concat();
 
-    tar.truncate(index.len() as usize);
+    tar.truncate(at(index.len()));
     tar.extend(tar_header::render("manifest.json", text.len() as u64, 0).unwrap());
     tar.extend(text.bytes());
     tar.resize(tar.len().next_multiple_of(TAR_BLOCK) + 2 * TAR_BLOCK, 0);
     let mut last = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-    last.write_all(&tar[index.len() as usize..]).unwrap();
+    last.write_all(&tar[at(index.len())..]).unwrap();
     let mut crc = flate2::Crc::new();
     crc.update(&tar);
     let trailer = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
-    [&bytes[..index.end() as usize], &last.finish().unwrap(), &trailer].concat()
+    [&bytes[..at(index.end())], &last.finish().unwrap(), &trailer].concat()
 }

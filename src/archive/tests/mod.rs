@@ -4,6 +4,7 @@ mod damage;
 mod foreign;
 mod hostile;
 mod index;
+mod random;
 mod round_trip;
 
 use std::path::Path;

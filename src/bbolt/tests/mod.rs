@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{PAGE_HEADER_SIZE, put, u64_at};
 use super::walk::walk_on;
-use super::{Database, Element, Entries, Entry, Part, Patch, PatchPages, Visitor, Walked};
+use super::{Database, Element, Entries, Entry, Part, Patch, PatchPages, Visitor, Walked, check_patched};
 use crate::defect::Defect;
 use crate::progress::NoProgress;
 
@@ -132,6 +132,7 @@ pub(super) fn apply(bytes: &Vec<u8>, patch: &Patch) -> Vec<u8> {
     assert_eq!(patched.len() as u64, new_high_water_mark * db.page_size());
     put(&mut patched, 0, &metas[0]);
     put(&mut patched, metas[0].len(), &metas[1]);
+    assert_eq!(None, check_patched(&Database::open(&patched).unwrap(), db.meta()).unwrap());
     patched
 }
 

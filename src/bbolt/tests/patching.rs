@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::layout::{BRANCH_PAGE_FLAG, LEAF_PAGE_FLAG};
-use super::super::{Append, Bucket, Builder, Database, Entry, PGID_NO_FREELIST, Patch, build};
-use super::{Buckets, apply, as_entries, clean, judge, numbered, pages_with, sample};
+use super::super::{Append, Bucket, Builder, Database, Entry, PGID_NO_FREELIST, Patch, build, check_patched};
+use super::{Buckets, apply, as_entries, clean, codes, judge, numbered, pages_with, sample};
 
 fn append(bucket: &[u8], key: &[u8], value: &[u8]) -> Patch {
     let (bucket, key, value) = (bucket.to_vec(), key.to_vec(), value.to_vec());
@@ -192,4 +192,48 @@ fn get_and_last_find_what_a_patch_wrote() {
     assert_eq!(db.bucket(b"nobody").unwrap(), None);
     let empty = db.bucket(b"alarm").unwrap().unwrap();
     assert_eq!((db.last(&empty).unwrap(), db.entries(&empty).unwrap()), (None, vec![]));
+}
+
+#[test]
+fn a_flipped_bit_in_what_a_patch_wrote_is_found_as_a_walk_finds_it() {
+    let bytes = build(512, &sample());
+    let db = Database::open(&bytes).unwrap();
+    let patch = Patch { append: append(b"key", &[0xff], b"v").append, ..replace(&[("meta", vec![entry("a", "1")])]) };
+    let mut patched = apply(&bytes, &patch);
+    let places: Vec<usize> = (0..1024).chain(usize::try_from(db.size()).unwrap()..patched.len()).collect();
+    let mut found = 0;
+    for bit in places.into_iter().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        patched[bit.0] ^= 1 << bit.1;
+        let walked = codes(&patched);
+        let checked = match Database::open(&patched) {
+            Ok(patched) => check_patched(&patched, db.meta()).unwrap(),
+            Err(defects) => defects.into_iter().next(),
+        };
+        assert!(walked.is_empty() || checked.is_some(), "bit {bit:?}: {walked:?}");
+        found += usize::from(checked.is_some());
+        patched[bit.0] ^= 1 << bit.1;
+    }
+    assert!(found > 1000, "{found}");
+}
+
+#[test]
+fn a_new_root_that_leads_elsewhere_than_the_old_one_is_found() {
+    let bytes = build(512, &sample());
+    let db = Database::open(&bytes).unwrap();
+    let patched = apply(&bytes, &replace(&[("meta", vec![entry("a", "1")])]));
+    let new = Database::open(&patched).unwrap();
+    let trees: Vec<u64> = new.buckets().unwrap().iter().filter_map(Bucket::root_page).collect();
+    let tail = usize::try_from(db.size()).unwrap();
+    let mut tried = 0;
+    for tree in &trees {
+        for other in 2..db.meta().high_water_mark {
+            let Some(at) = patched[tail..].windows(8).position(|bytes| bytes == tree.to_le_bytes()) else { continue };
+            let mut forged = patched.clone();
+            forged[tail + at..][..8].copy_from_slice(&other.to_le_bytes());
+            let defect = check_patched(&Database::open(&forged).unwrap(), db.meta()).unwrap();
+            assert_eq!(*tree == other, defect.is_none(), "{tree} to {other}: {defect:?}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 10, "{tried}");
 }

@@ -1,9 +1,11 @@
 //! What holds for any content and for any damage.
 
+use std::ops::ControlFlow;
+
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::super::{Append, Builder, Database, Entry, Patch};
+use super::super::{Append, Bucket, Builder, Database, Entry, Patch};
 use super::{Buckets, apply, as_entries, clean, judge, sample};
 use crate::bbolt::build;
 
@@ -29,6 +31,16 @@ fn patches() -> impl Strategy<Value = (Patch, Vec<u8>)> {
     (replace, vec(any::<u8>(), 0..5000)).prop_map(|(replace, value)| (Patch { replace, append: None }, value))
 }
 
+fn first_from(db: &Database<&Vec<u8>>, bucket: &Bucket, from: &[u8]) -> Option<Vec<u8>> {
+    let mut first = None;
+    db.for_each_from(bucket, from, &mut |element| {
+        first = Some(element.key.to_vec());
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    first
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -45,9 +57,19 @@ proptest! {
             prop_assert_eq!(&db.entries(bucket).unwrap(), entries);
             prop_assert_eq!(db.last(bucket).unwrap(), entries.last().cloned());
             prop_assert_eq!(db.bucket(bucket.name()).unwrap(), Some(bucket.clone()));
-            for (key, value) in entries {
+            for (at, (key, value)) in entries.iter().enumerate() {
                 prop_assert_eq!(db.get(bucket, key).unwrap(), Some(value.clone()));
+                for (from, at) in [(key.clone(), at), ([key.as_slice(), b"\0"].concat(), at + 1)] {
+                    let expected = entries.iter().map(|(key, _)| key).skip(at).find(|key| **key >= from).cloned();
+                    prop_assert_eq!(first_from(&db, bucket, &from), expected);
+                }
             }
+            let mut all = Vec::new();
+            db.for_each_from(bucket, b"", &mut |element| {
+                all.push((element.key.to_vec(), element.value.to_vec()));
+                ControlFlow::Continue(())
+            }).unwrap();
+            prop_assert_eq!(&all, entries);
         }
     }
 

@@ -1,0 +1,80 @@
+"""`dcos-etcdctl put-back`: write keys of a snapshot back into a live cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dcos_etcd.cli import _flags
+from dcos_etcd.cli._output import DONE, FAILED, say, warn
+from dcos_etcd.cli._parser import add_command, add_write_out
+from dcos_etcd.cli._reading import add_revision, opened
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(commands: Any) -> None:  # noqa: ANN401
+    parser = add_command(
+        commands, "put-back", run, summary="write keys of a snapshot back into a live cluster", path="the snapshot"
+    )
+    parser.add_argument("--prefix", metavar="P", required=True, help="the keys that begin with P; '' for all keys")
+    add_revision(parser)
+    parser.add_argument(
+        "--delete-extra", action="store_true", help="delete keys below the prefix that the snapshot has not"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be written")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_write_out(parser, "table", "json")
+    _flags.add_cluster_flags(parser)
+
+
+def run(flags: argparse.Namespace) -> int:
+    cluster = _flags.cluster_arguments(flags, os.environ)
+    may_ask = sys.stdin is not None and sys.stdin.isatty() and flags.write_out != "json"
+    if not (flags.dry_run or flags.yes or may_ask):
+        raise _flags.UsageError("nobody can be asked here whether to write", "give --yes, or --dry-run for a look")
+    from dcos_etcd import changes, putting_back  # noqa: PLC0415
+
+    as_json = flags.write_out == "json"
+    with opened(flags.path) as snapshot:
+        plan = putting_back.plan_put_back(
+            snapshot,
+            prefix=os.fsencode(flags.prefix),
+            revision=flags.revision,
+            delete_extra=flags.delete_extra,
+            progress=True,
+            **cluster,
+        )
+    place = {"endpoint": plan.endpoint, "revision": plan.revision, "cluster_revision": plan.cluster_revision}
+    if as_json or not flags.yes:
+        _show(plan, as_json=as_json)
+    print(changes.plan_json(plan.counts, place) if as_json else changes.plan_text(plan.counts, place))
+    warn(plan.warnings)
+    if flags.dry_run or (not plan and not as_json) or not (flags.yes or _agreed(len(plan))):
+        return DONE
+    report = plan.apply(progress=True)
+    print(changes.put_back_json(report) if as_json else "\n" + changes.put_back_text(report))
+    for conflict in report.conflicts:
+        say("warning", changes.conflict_line(conflict))
+    return FAILED if report.conflicts else DONE
+
+
+def _show(plan: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a PutBackPlan, whose module is loaded late
+    from dcos_etcd import changes  # noqa: PLC0415
+
+    if plan and not as_json:
+        print(changes.PLAN_HEAD)
+    for change in plan:
+        print(changes.planned_json(change) if as_json else changes.planned_line(change))
+    if plan and not as_json:
+        print()
+
+
+def _agreed(changes: int) -> bool:
+    print(f"\nMake {changes} changes? [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was written")
+    return False

@@ -1,0 +1,222 @@
+//! The writing.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+use super::plan::{Action, Plan, Planned};
+use crate::client::{Failure, Guarded, Outcome, Write, Writer};
+use crate::error::{Error, Result};
+use crate::progress::{Progress, Stage};
+
+/// Keys of a transaction: etcd's own limit (`--max-txn-ops`), unless it is set lower.
+const MOST_KEYS: usize = 128;
+/// Bytes of a transaction, one key at least: below etcd's limit of 1.5 MiB (`--max-request-bytes`) with room for what
+/// stands around keys and values.
+const MOST_BYTES: u64 = 1 << 20;
+/// Keys whose values are read at once, in the order of the file; those of an archive lie in blocks all over it.
+const READ_KEYS: usize = 1 << 16;
+/// Bytes of values that are read at once, one at least.
+const READ_BYTES: u64 = 32 << 20;
+/// Bytes of a key in a transaction beside its value: it stands in the condition, the write, and the read.
+const KEY_COPIES: u64 = 3;
+
+/// A key that somebody else wrote between the plan and its turn; it was left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The key.
+    pub key: Vec<u8>,
+    /// What was to become of it.
+    pub action: Action,
+    /// Revision of its last change when it was planned, 0 when it was not there.
+    pub planned: i64,
+    /// The same now.
+    pub found: i64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PutBackReport {
+    /// Keys that were put anew.
+    pub created: u64,
+    /// Keys that got another value.
+    pub updated: u64,
+    /// Keys that were deleted.
+    pub deleted: u64,
+    /// Keys that were as they should be when their turn came: somebody else had done it, or a run before.
+    pub settled: u64,
+    /// Transactions that wrote.
+    pub transactions: u64,
+    /// Keys that somebody else wrote, and that were left alone.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl PutBackReport {
+    /// Changes that are made.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.created + self.updated + self.deleted + self.settled
+    }
+
+    fn count(&mut self, planned: &Planned<'_>) {
+        match planned.action {
+            Action::Create => self.created += 1,
+            Action::Update => self.updated += 1,
+            Action::Delete => self.deleted += 1,
+        }
+    }
+}
+
+/// Values by key.
+type Values = HashMap<Vec<u8>, Vec<u8>>;
+
+/// Where the writing stands.
+struct Run<'a> {
+    plan: &'a Plan,
+    writer: Writer,
+    report: PutBackReport,
+    /// Keys that a transaction may have, less where this server takes less.
+    most_keys: usize,
+}
+
+impl Plan {
+    /// Writes what was planned. After a conflict it goes on with the other keys.
+    ///
+    /// # Errors
+    /// [`Error::PutBackStopped`] with how far it came, when etcd refused or did not answer, or the snapshot could not be
+    /// read; [`Error::InvalidArgument`] when the endpoint has come to belong to another cluster.
+    pub async fn apply(&self, progress: &dyn Progress) -> Result<PutBackReport> {
+        let writer = Writer::open(&self.access, &self.start).await?;
+        if writer.cluster_id() != self.cluster_id {
+            let (endpoint, found, planned) = (writer.endpoint(), writer.cluster_id(), self.cluster_id);
+            let message = format!("{endpoint} belongs to cluster {found:x}, the plan is for cluster {planned:x}");
+            return Err(Error::invalid(message));
+        }
+        let mut run = Run { plan: self, writer, report: PutBackReport::default(), most_keys: MOST_KEYS };
+        match run.all(progress).await {
+            Ok(()) => Ok(run.report),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(cause) => {
+                let (done, planned) = (run.report.done(), self.len() as u64);
+                Err(Error::PutBackStopped { done, planned, cause: Box::new(cause) })
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn all(&mut self, progress: &dyn Progress) -> Result<()> {
+        let total = self.plan.counts().bytes;
+        let (mut at, mut bytes) = (0, 0);
+        while at < self.plan.len() {
+            let chunk = self.upto(at..self.plan.len(), READ_KEYS, READ_BYTES, 1);
+            let values = self.values(chunk.clone(), progress)?;
+            while at < chunk.end {
+                progress.step(Stage::Write, bytes, Some(total))?;
+                let batch = self.upto(at..chunk.end, self.most_keys, MOST_BYTES, KEY_COPIES);
+                at = batch.end;
+                let put = batch.clone().filter_map(|at| self.plan.get(at)).filter(|one| one.action != Action::Delete);
+                bytes += put.map(|one| weight(&one, 1)).sum::<u64>();
+                self.write(batch, &values).await?;
+            }
+        }
+        progress.step(Stage::Write, total, Some(total))
+    }
+
+    /// The first of these changes: so many keys and bytes at most, and one at least.
+    fn upto(&self, changes: Range<usize>, most_keys: usize, most_bytes: u64, copies: u64) -> Range<usize> {
+        let mut bytes = 0;
+        let mut last = changes.start;
+        while let Some(planned) = self.plan.get(last).filter(|_| last < changes.end) {
+            bytes += weight(&planned, copies);
+            let is_full = last - changes.start >= most_keys || bytes > most_bytes;
+            if is_full && last > changes.start {
+                break;
+            }
+            last += 1;
+        }
+        changes.start..last
+    }
+
+    /// Writes a batch, in parts where it is too much for this server.
+    async fn write(&mut self, batch: Range<usize>, values: &Values) -> Result<()> {
+        let mut parts = VecDeque::from([batch.collect::<Vec<usize>>()]);
+        while let Some(part) = parts.pop_front() {
+            let Err(failure) = self.transact(&part, values).await else { continue };
+            let too_many = failure.message.contains("too many operations in txn request");
+            let too_large = failure.message.contains("request is too large");
+            let half = part.len() / 2;
+            if half == 0 || !(too_many || too_large) {
+                return Err(failure.into_error(self.writer.endpoint()));
+            }
+            if too_many {
+                self.most_keys = self.most_keys.min(part.len().div_ceil(2));
+            }
+            let (one, other) = part.split_at(half);
+            parts.push_front(other.to_vec());
+            parts.push_front(one.to_vec());
+        }
+        Ok(())
+    }
+
+    /// Writes the changes at these places in one transaction, again and again without those that it can't be done to.
+    async fn transact(&mut self, part: &[usize], values: &Values) -> std::result::Result<(), Failure> {
+        let mut part = part.to_vec();
+        while !part.is_empty() {
+            let planned = part.iter().filter_map(|at| self.plan.get(*at));
+            let writes = planned.map(|one| Guarded {
+                key: one.key.to_vec(),
+                mod_revision: one.mod_revision,
+                write: match one.action {
+                    Action::Delete => Write::Delete,
+                    Action::Create | Action::Update => Write::Put(values.get(one.key).cloned().unwrap_or_default()),
+                },
+            });
+            let Outcome::Found(found) = self.writer.write(writes.collect()).await? else {
+                part.iter().filter_map(|at| self.plan.get(*at)).for_each(|one| self.report.count(&one));
+                self.report.transactions += 1;
+                return Ok(());
+            };
+            let is_kept = |planned: Planned<'_>| found.get(planned.key).copied().unwrap_or(0) == planned.mod_revision;
+            let (kept, changed): (Vec<usize>, Vec<usize>) =
+                part.into_iter().partition(|at| self.plan.get(*at).is_none_or(is_kept));
+            for at in &changed {
+                self.judge(*at, values).await?;
+            }
+            // The answer tells of the moment of the transaction, so that at least one condition did not hold.
+            part = if changed.is_empty() { Vec::new() } else { kept };
+        }
+        Ok(())
+    }
+
+    /// Finds out what became of a key that changed: it may be as it should be.
+    async fn judge(&mut self, at: usize, values: &Values) -> std::result::Result<(), Failure> {
+        let Some(planned) = self.plan.get(at) else { return Ok(()) };
+        let live = self.writer.get(planned.key).await?;
+        let settled = match (&live, planned.action) {
+            (None, Action::Delete) => true,
+            (Some(live), Action::Create | Action::Update) => values.get(planned.key) == Some(&live.value),
+            _ => false,
+        };
+        if settled {
+            self.report.settled += 1;
+        } else {
+            let (key, action) = (planned.key.to_vec(), planned.action);
+            let found = live.map_or(0, |live| live.mod_revision);
+            self.report.conflicts.push(Conflict { key, action, planned: planned.mod_revision, found });
+        }
+        Ok(())
+    }
+
+    /// The values that these changes put.
+    fn values(&self, changes: Range<usize>, progress: &dyn Progress) -> Result<Values> {
+        let planned = changes.filter_map(|at| self.plan.get(at));
+        let keys = planned.filter(|one| one.action != Action::Delete).map(|one| one.key);
+        let rows = self.plan.store.get_all(keys, Some(self.plan.revision), progress)?;
+        Ok(rows.into_iter().map(|row| (row.key, row.value)).collect())
+    }
+}
+
+/// Bytes of a change in a transaction where its key stands so many times.
+fn weight(planned: &Planned<'_>, copies: u64) -> u64 {
+    planned.size + planned.key.len() as u64 * copies
+}

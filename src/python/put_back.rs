@@ -1,0 +1,85 @@
+//! `_core.PutBackPlan`: what would be written into a cluster, and the writing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use super::access::PyAccess;
+use super::error::to_exception;
+use super::progress::Reporter;
+use super::reader::PyReader;
+use super::report::to_dict;
+use super::runtime::drive;
+use crate::put_back::{Conflict, Plan, Planned, PutBackOptions, PutBackReport};
+
+/// A stopped run ends before its next transaction.
+const GRACE: Duration = Duration::from_secs(2);
+/// Changes that are handed over at once.
+const MOST: usize = 1024;
+
+/// A plan; private, `dcos_etcd.PutBackPlan` is its face.
+#[pyclass(name = "PutBackPlan", module = "dcos_etcd._core", frozen)]
+pub(super) struct PyPutBackPlan(Arc<Plan>);
+
+#[pymethods]
+impl PyPutBackPlan {
+    #[new]
+    #[pyo3(signature = (reader, *, access, prefix, revision, delete_extra, progress))]
+    fn make(
+        py: Python<'_>,
+        reader: Bound<'_, PyReader>,
+        access: PyAccess,
+        prefix: Vec<u8>,
+        revision: Option<i64>,
+        delete_extra: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let store = reader.get().store(py)?;
+        let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
+        let options = PutBackOptions { access, prefix, revision, delete_extra };
+        let reporter = Reporter::new(progress);
+        let plan = drive(py, &reporter, Duration::ZERO, Plan::new(store, &options, &reporter))?;
+        Ok(Self(Arc::new(plan)))
+    }
+
+    fn about<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let about = to_dict(py, &self.0.counts())?;
+        about.set_item("revision", self.0.revision())?;
+        about.set_item("cluster_revision", self.0.cluster_revision())?;
+        about.set_item("endpoint", self.0.endpoint())?;
+        Ok(about)
+    }
+
+    /// The changes from `first` on, `(action, key, size, mod_revision)`; an empty list at the end.
+    fn changes<'py>(&self, py: Python<'py>, first: usize) -> PyResult<Bound<'py, PyList>> {
+        let planned = (first..).map_while(|at| self.0.get(at)).take(MOST);
+        let rows = planned.map(|Planned { key, action, mod_revision, size }| {
+            (action.as_str(), PyBytes::new(py, key), size, mod_revision).into_pyobject(py)
+        });
+        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    #[pyo3(signature = (*, progress))]
+    fn apply<'py>(&self, py: Python<'py>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyDict>> {
+        let reporter = Reporter::new(progress);
+        let report = drive(py, &reporter, GRACE, self.0.apply(&reporter))?;
+        let PutBackReport { created, updated, deleted, settled, transactions, conflicts } = report;
+        let dict = PyDict::new(py);
+        for (name, figure) in [
+            ("created", created),
+            ("updated", updated),
+            ("deleted", deleted),
+            ("settled", settled),
+            ("transactions", transactions),
+        ] {
+            dict.set_item(name, figure)?;
+        }
+        let conflict = |Conflict { key, action, planned, found }: &Conflict| {
+            (PyBytes::new(py, key), action.as_str(), *planned, *found)
+        };
+        dict.set_item("conflicts", conflicts.iter().map(conflict).collect::<Vec<_>>())?;
+        Ok(dict)
+    }
+}

@@ -1,0 +1,311 @@
+//! `_core.Reader`: an opened snapshot, and `_core.Cursor`: its keys in order.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use super::arrow::Table;
+use super::error::{closed, settle, to_exception};
+use super::progress::Reporter;
+use super::report::to_dict;
+use crate::error::{Error, Result};
+use crate::history::{Cursor, Group, HashRule, KeyRange, Row, Stats, Store, Top};
+
+type Key<'a> = Option<&'a [u8]>;
+
+/// An opened snapshot; private, `dcos_etcd.Snapshot` is its face.
+#[pyclass(name = "Reader", module = "dcos_etcd._core", frozen)]
+pub(super) struct PyReader {
+    path: PathBuf,
+    store: Mutex<Option<Arc<Store>>>,
+}
+
+/// The keys of a range, a batch at a time; private.
+#[pyclass(name = "Cursor", module = "dcos_etcd._core", frozen)]
+pub(super) struct PyCursor(Mutex<Cursor>);
+
+impl PyReader {
+    pub(super) fn store(&self, py: Python<'_>) -> PyResult<Arc<Store>> {
+        let held = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        held.map_or_else(|| Err(closed(py, &self.path)), Ok)
+    }
+
+    /// Does `work` without the GIL, stopping for signals.
+    fn read<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Arc<Store>, &Reporter) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        let store = self.store(py)?;
+        let reporter = Reporter::new(None);
+        let result = py.detach(|| work(&store, &reporter));
+        settle(py, &reporter, result)
+    }
+}
+
+#[pymethods]
+impl PyReader {
+    #[new]
+    #[pyo3(signature = (path, *, progress))]
+    fn open(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyResult<Self> {
+        let reporter = Reporter::new(progress);
+        let result = py.detach(|| Store::open(&path, &reporter));
+        let store = settle(py, &reporter, result)?;
+        Ok(Self { path, store: Mutex::new(Some(Arc::new(store))) })
+    }
+
+    fn close(&self) {
+        drop(self.store.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn about<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let store = self.store(py)?;
+        let about = PyDict::new(py);
+        about.set_item("kind", store.kind().as_str())?;
+        about.set_item("warnings", store.warnings())?;
+        about.set_item("revision", store.current_revision())?;
+        about.set_item("compact_revision", store.compact_revision().unwrap_or_default())?;
+        about.set_item("size", store.size())?;
+        about.set_item("storage_version", store.meta().storage_version.as_deref())?;
+        Ok(about)
+    }
+
+    fn size_in_use(&self, py: Python<'_>) -> PyResult<u64> {
+        self.read(py, |store, reporter| store.size_in_use(reporter))
+    }
+
+    fn cluster_version(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.read(py, |store, _| store.cluster_version())
+    }
+
+    fn auth_enabled(&self, py: Python<'_>) -> PyResult<bool> {
+        self.read(py, |store, _| store.auth().map(|auth| auth.enabled))
+    }
+
+    fn members<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let members = self.read(py, |store, _| store.members())?;
+        let rows = members.into_iter().map(|member| {
+            let id = format!("{:x}", member.id);
+            (id, member.name, member.peer_urls, member.client_urls, member.is_learner).into_pyobject(py)
+        });
+        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let leases = self.read(py, |store, reporter| store.leases(reporter))?;
+        let rows = leases.iter().map(|held| {
+            let keys: Vec<_> = held.keys.iter().map(|key| PyBytes::new(py, key)).collect();
+            (held.lease.id, held.lease.ttl, held.lease.remaining_ttl, keys).into_pyobject(py)
+        });
+        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    fn alarms(&self, py: Python<'_>) -> PyResult<Vec<(String, &'static str)>> {
+        let alarms = self.read(py, |store, _| store.alarms())?;
+        Ok(alarms.iter().map(|alarm| (format!("{:x}", alarm.member_id), alarm.name())).collect())
+    }
+
+    fn users(&self, py: Python<'_>) -> PyResult<Vec<(String, Vec<String>, bool)>> {
+        self.read(py, |store, _| {
+            store.users(|user| {
+                let roles = user.roles.iter().map(|role| (*role).to_owned()).collect();
+                (String::from_utf8_lossy(user.name).into_owned(), roles, user.no_password)
+            })
+        })
+    }
+
+    fn roles<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let roles = self.read(py, |store, _| {
+            store.roles(|role| {
+                let permissions = role.permissions.iter();
+                let permissions = permissions.map(|one| (one.name(), one.key.to_vec(), one.range_end.to_vec()));
+                (String::from_utf8_lossy(role.name).into_owned(), permissions.collect::<Vec<_>>())
+            })
+        })?;
+        let rows = roles.into_iter().map(|(name, permissions)| {
+            let permissions = permissions.iter();
+            let permissions = permissions.map(|(kind, key, end)| (*kind, PyBytes::new(py, key), PyBytes::new(py, end)));
+            (name, permissions.collect::<Vec<_>>()).into_pyobject(py)
+        });
+        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    fn resolve(&self, py: Python<'_>, revision: i64) -> PyResult<i64> {
+        self.store(py)?.resolve(Some(revision)).map_err(|error| to_exception(py, &error))
+    }
+
+    #[pyo3(signature = (*, prefix, start, end, revision))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        prefix: Key<'_>,
+        start: Key<'_>,
+        end: Key<'_>,
+        revision: Option<i64>,
+    ) -> PyResult<u64> {
+        self.read(py, |store, reporter| store.count(&key_range(prefix, start, end)?, revision, reporter))
+    }
+
+    fn contains(&self, py: Python<'_>, key: &[u8], revision: Option<i64>) -> PyResult<bool> {
+        self.read(py, |store, reporter| store.contains(key, revision, reporter))
+    }
+
+    fn get<'py>(&self, py: Python<'py>, key: &[u8], revision: Option<i64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let row = self.read(py, |store, reporter| store.get(key, revision, reporter))?;
+        row.map(|row| to_tuple(py, &row)).transpose()
+    }
+
+    fn history<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        let rows = self.read(py, |store, reporter| store.history(key, reporter))?;
+        to_list(py, rows.iter().map(|(row, _)| row))
+    }
+
+    #[pyo3(signature = (*, prefix, start, end, revision, limit, keys_only))]
+    #[expect(clippy::too_many_arguments, reason = "Range's own, each by its name")]
+    fn range(
+        &self,
+        py: Python<'_>,
+        prefix: Key<'_>,
+        start: Key<'_>,
+        end: Key<'_>,
+        revision: Option<i64>,
+        limit: Option<u64>,
+        keys_only: bool,
+    ) -> PyResult<PyCursor> {
+        let cursor = self.read(py, |store, reporter| {
+            let range = key_range(prefix, start, end)?;
+            Cursor::new(Arc::clone(store), &range, revision, limit, keys_only, reporter)
+        })?;
+        Ok(PyCursor(Mutex::new(cursor)))
+    }
+
+    #[pyo3(signature = (*, revision, counts_tombstone))]
+    fn hash_kv<'py>(
+        &self,
+        py: Python<'py>,
+        revision: Option<i64>,
+        counts_tombstone: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let rule = if counts_tombstone { HashRule::CountsTombstone } else { HashRule::SkipsTombstone };
+        to_dict(py, &self.read(py, |store, reporter| store.hash_kv(revision, rule, reporter))?)
+    }
+
+    #[pyo3(signature = (*, prefix, start, end, revision, depth, top))]
+    #[expect(clippy::too_many_arguments, reason = "each by its name")]
+    fn stats<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: Key<'_>,
+        start: Key<'_>,
+        end: Key<'_>,
+        revision: Option<i64>,
+        depth: usize,
+        top: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let Stats { revision, total, groups, largest, most_rewritten } = self
+            .read(py, |store, reporter| store.stats(&key_range(prefix, start, end)?, revision, depth, top, reporter))?;
+        let stats = PyDict::new(py);
+        stats.set_item("revision", revision)?;
+        stats.set_item("total", figures(py, b"", &total)?)?;
+        let groups = groups.iter().map(|(prefix, group)| figures(py, prefix, group));
+        stats.set_item("groups", groups.collect::<PyResult<Vec<_>>>()?)?;
+        stats.set_item("largest", tops(py, &largest))?;
+        stats.set_item("most_rewritten", tops(py, &most_rewritten))?;
+        Ok(stats)
+    }
+
+    #[pyo3(signature = (*, prefix, start, end, revision, history, keys_only))]
+    #[expect(clippy::too_many_arguments, reason = "each by its name")]
+    fn arrow(
+        &self,
+        py: Python<'_>,
+        prefix: Key<'_>,
+        start: Key<'_>,
+        end: Key<'_>,
+        revision: Option<i64>,
+        history: bool,
+        keys_only: bool,
+    ) -> PyResult<Table> {
+        let store = self.store(py)?;
+        let checked = key_range(prefix, start, end).and_then(|range| Ok((range, store.resolve(revision)?)));
+        let (range, revision) = checked.map_err(|error| to_exception(py, &error))?;
+        Ok(Table::new(store, range, revision, history, keys_only))
+    }
+}
+
+#[pymethods]
+impl PyCursor {
+    /// The next rows; an empty list at the end.
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let rows = self.next(py, |cursor, reporter| cursor.next_batch(reporter))?;
+        to_list(py, rows.iter())
+    }
+
+    /// The next keys alone, out of the index; an empty list at the end.
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let keys = self.next(py, |cursor, _| Ok(cursor.next_keys()))?;
+        PyList::new(py, keys.iter().map(|key| PyBytes::new(py, key)))
+    }
+}
+
+impl PyCursor {
+    fn next<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Cursor, &Reporter) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        let reporter = Reporter::new(None);
+        let result = py.detach(|| work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), &reporter));
+        settle(py, &reporter, result)
+    }
+}
+
+fn key_range(prefix: Key<'_>, start: Key<'_>, end: Key<'_>) -> Result<KeyRange> {
+    match (prefix, start, end) {
+        (Some(prefix), None, None) => Ok(KeyRange::prefix(prefix)),
+        (None, start, end) => Ok(KeyRange::between(start.unwrap_or_default(), end)),
+        _ => Err(Error::invalid("prefix stands alone, without start and end")),
+    }
+}
+
+/// The fields of `dcos_etcd.Entry`.
+fn to_tuple<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyAny>> {
+    let (key, value) = (PyBytes::new(py, &row.key), PyBytes::new(py, &row.value));
+    let tuple = (key, value, row.create_revision, row.mod_revision, row.version, row.lease);
+    Ok(tuple.into_pyobject(py)?.into_any())
+}
+
+fn to_list<'py, 'a>(py: Python<'py>, rows: impl ExactSizeIterator<Item = &'a Row>) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for row in rows {
+        list.append(to_tuple(py, row)?)?;
+    }
+    Ok(list)
+}
+
+fn figures<'py>(py: Python<'py>, prefix: &[u8], group: &Group) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("prefix", PyBytes::new(py, prefix))?;
+    for (name, figure) in [
+        ("keys", group.keys),
+        ("key_bytes", group.key_bytes),
+        ("value_bytes", group.value_bytes),
+        ("versions", group.versions),
+        ("tombstones", group.tombstones),
+        ("version_bytes", group.version_bytes),
+    ] {
+        dict.set_item(name, figure)?;
+    }
+    Ok(dict)
+}
+
+fn tops<'py>(py: Python<'py>, tops: &[Top]) -> Vec<(Bound<'py, PyBytes>, u64)> {
+    tops.iter().map(|top| (PyBytes::new(py, &top.key), top.figure)).collect()
+}

@@ -1,0 +1,1 @@
+"""A test bed of DC/OS masters, and what must hold on it."""

@@ -1,0 +1,324 @@
+"""Keys of a snapshot go back into a live cluster, and nobody who writes beside it is overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import dcos_etcd
+from command_line import cluster_flags, environment, run
+from dcos_etcd import (
+    AccessDeniedError,
+    Conflict,
+    EndpointUnavailableError,
+    InvalidArgumentError,
+    PutBackStoppedError,
+    RequestRefusedError,
+)
+from gateway import Gateway, delete, put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dcos_etcd.testing import Cluster, EtcdBinaries
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Cluster], Gateway]]:
+    """Opens connections to the first member of a cluster; they are closed with the test."""
+    opened: list[Gateway] = []
+
+    def to(cluster: Cluster) -> Gateway:
+        opened.append(Gateway(cluster.endpoints[0]))
+        return opened[-1]
+
+    yield to
+    for gateway in opened:
+        gateway.close()
+
+
+@pytest.fixture
+def cluster(make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries) -> Cluster:
+    made = make_cluster(binaries=some_etcd)
+    made.start()
+    return made
+
+
+def values(cluster: Cluster, prefix: str = "/") -> dict[str, str]:
+    """What etcdctl says is there."""
+    lines = cluster.etcdctl("get", "--prefix", prefix).splitlines()
+    return dict(zip(lines[::2], lines[1::2], strict=True))
+
+
+def revision(cluster: Cluster) -> int:
+    return int(cluster.etcdctl_json("get", "nothing")["header"]["revision"])
+
+
+def saved(cluster: Cluster, tmp_path: Path) -> Path:
+    path = tmp_path / "saved.tar.gz"
+    dcos_etcd.backup(path, **cluster.access)
+    return path
+
+
+def test_what_was_lost_comes_back_and_nothing_else_is_touched(
+    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    with make_cluster(binaries=etcd) as cluster:
+        for key in ("/a/gone", "/a/changed", "/a/same", "/b/gone"):
+            cluster.etcdctl("put", key, "old")
+        archive = saved(cluster, tmp_path)
+        cluster.etcdctl("del", "/a/gone")
+        cluster.etcdctl("del", "/b/gone")
+        cluster.etcdctl("put", "/a/changed", "new")
+        cluster.etcdctl("put", "/a/extra", "new")
+        before = revision(cluster)
+        plan = dcos_etcd.plan_put_back(archive, prefix="/a/", **cluster.access)
+        assert [(change.action, change.key, change.size) for change in plan] == [
+            ("update", b"/a/changed", 3),
+            ("create", b"/a/gone", 3),
+        ]
+        assert (plan.counts.unchanged, plan.counts.extra, plan.cluster_revision) == (1, 1, before)
+        assert revision(cluster) == before
+
+        report = plan.apply()
+        assert (report.created, report.updated, report.deleted, report.transactions) == (1, 1, 0, 1)
+        assert values(cluster) == {"/a/changed": "old", "/a/extra": "new", "/a/gone": "old", "/a/same": "old"}
+        assert revision(cluster) == before + 1
+
+        again = dcos_etcd.put_back(archive, prefix="/a/", **cluster.access)
+        assert (again.created, again.updated, again.transactions, again.planned.unchanged) == (0, 0, 0, 3)
+        assert revision(cluster) == before + 1
+
+        report = dcos_etcd.put_back(archive, prefix="", delete_extra=True, **cluster.access)
+        assert (report.created, report.deleted) == (1, 1)
+        assert values(cluster) == {"/a/changed": "old", "/a/gone": "old", "/a/same": "old", "/b/gone": "old"}
+
+
+def test_an_old_revision_may_be_put_back(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.etcdctl("put", "/a/1", "first")
+    then = revision(cluster)
+    cluster.etcdctl("put", "/a/1", "second")
+    with dcos_etcd.open(saved(cluster, tmp_path)) as snapshot:
+        plan = dcos_etcd.plan_put_back(snapshot.at(then), prefix="/a/", **cluster.access)
+    assert (len(plan), plan.revision) == (1, then)
+    plan.apply()
+    assert values(cluster) == {"/a/1": "first"}
+
+
+def test_a_key_that_somebody_writes_meanwhile_is_left_alone_and_the_others_go_on(
+    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    with make_cluster(binaries=etcd) as cluster:
+        gateway = connect(cluster)
+        gateway.transact([put(b"/a/%d" % number, b"old") for number in range(6)])
+        archive = saved(cluster, tmp_path)
+        gateway.transact(
+            [delete(b"/a/0"), delete(b"/a/1"), delete(b"/a/4"), put(b"/a/2", b"new"), put(b"/a/3", b"new")]
+        )
+        seen = int(gateway.put(b"/a/extra", b"x")["header"]["revision"]) - 1
+        plan = dcos_etcd.plan_put_back(archive, prefix="/a/", delete_extra=True, **cluster.access)
+        gateway.put(b"/a/0", b"mine")
+        gateway.transact([delete(b"/a/2")])
+        gateway.put(b"/a/3", b"old")
+        gateway.put(b"/a/extra", b"y")
+
+        report = plan.apply()
+        assert report.conflicts == (
+            Conflict(key=b"/a/0", action="create", planned=0, found=seen + 2),
+            Conflict(key=b"/a/2", action="update", planned=seen, found=0),
+            Conflict(key=b"/a/extra", action="delete", planned=seen + 1, found=seen + 5),
+        )
+        assert (report.created, report.updated, report.deleted, report.settled) == (2, 0, 0, 1)
+        assert values(cluster) == {
+            "/a/0": "mine",
+            "/a/1": "old",
+            "/a/3": "old",
+            "/a/4": "old",
+            "/a/5": "old",
+            "/a/extra": "y",
+        }
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(
+    cluster: Cluster, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    gateway = connect(cluster)
+    for first in range(0, 2000, 100):
+        gateway.transact([put(b"/a/%04d" % number, b"v%d" % number) for number in range(first, first + 100)])
+    archive = saved(cluster, tmp_path)
+    gateway.transact([delete(b"/a/", b"/a0")])
+    program = (
+        "import os, signal, sys, dcos_etcd\n"
+        "def stop(progress):\n"
+        "    if progress.stage == 'write' and progress.done > 3000: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "plan = dcos_etcd.plan_put_back(sys.argv[1], [sys.argv[2]], prefix='/a/')\n"
+        "plan.apply(progress=lambda p: (__import__('time').sleep(0.06), stop(p)))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, archive, cluster.endpoints[0]], timeout=60, check=False)
+    assert killed.returncode == -9
+    written = len(gateway.range(b"/a/", b"/a0", keys_only=True))
+    assert 0 < written < 2000
+
+    report = dcos_etcd.put_back(archive, prefix="/a/", **cluster.access)
+    assert (report.created, report.planned.unchanged) == (2000 - written, written)
+    assert report.transactions == -(-report.created // 128)
+    assert dcos_etcd.compare(archive, cluster.endpoints, ignore_rewritten=True).equal
+
+
+def test_transactions_stay_below_the_limits_of_the_server(
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    with make_cluster(binaries=some_etcd) as cluster:
+        gateway = connect(cluster)
+        for number in range(6):
+            gateway.put(b"/a/%d" % number, bytes([number]) * 1_400_000)
+        gateway.transact([put(b"/b/%03d" % number, b"x") for number in range(100)])
+        archive = saved(cluster, tmp_path)
+        gateway.transact([delete(b"/", b"0")])
+        report = dcos_etcd.put_back(archive, prefix="/", **cluster.access)
+        assert (report.created, report.transactions) == (106, 7)
+        assert dcos_etcd.compare(archive, cluster.endpoints, ignore_rewritten=True).equal
+    with make_cluster(binaries=some_etcd, extra_args=["--max-txn-ops=16"]) as narrow:
+        report = dcos_etcd.put_back(archive, prefix="/b/", **narrow.access)
+        assert (report.created, len(values(narrow))) == (100, 100)
+
+
+def test_leases_are_not_put_back_and_those_that_are_there_stay(
+    cluster: Cluster, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    gateway = connect(cluster)
+    lease = int(gateway.call("lease/grant", {"TTL": "3600"})["ID"])
+    gateway.transact([put(b"/a/there", b"old", lease), put(b"/a/gone", b"old", lease)])
+    archive = saved(cluster, tmp_path)
+    gateway.transact([delete(b"/a/gone"), put(b"/a/there", b"new", lease)])
+    report = dcos_etcd.put_back(archive, prefix="/a/", **cluster.access)
+
+    assert report.planned.leased == 1
+    assert "1 keys hung on a lease" in report.warnings[0]
+    gone, there = gateway.range(b"/a/", b"/a0")
+    assert (gone.value, gone.lease, there.value, there.lease) == (b"old", 0, b"old", lease)
+
+
+def test_a_full_database_stops_it_with_how_far_it_came(
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    with make_cluster(binaries=some_etcd) as cluster:
+        gateway = connect(cluster)
+        for number in range(20):
+            gateway.put(b"/a/%02d" % number, os.urandom(500_000))
+        archive = saved(cluster, tmp_path)
+    with make_cluster(binaries=some_etcd, extra_args=["--quota-backend-bytes=5000000"]) as small:
+        with pytest.raises(PutBackStoppedError, match="run it again") as stopped:
+            dcos_etcd.put_back(archive, prefix="/a/", **small.access)
+        assert isinstance(stopped.value.__cause__, RequestRefusedError)
+        assert "space exceeded" in str(stopped.value)
+        assert stopped.value.planned == 20
+        there = small.etcdctl("get", "--prefix", "--keys-only", "/a/").split()
+        assert stopped.value.done == len(there) > 0
+
+
+def test_without_a_leader_nothing_hangs(
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
+) -> None:
+    with make_cluster(3, binaries=some_etcd) as cluster:
+        cluster.etcdctl("put", "/a/1", "old")
+        archive = saved(cluster, tmp_path)
+        cluster.etcdctl("del", "/a/1")
+        first = [cluster.members[0].client_url]
+        plan = dcos_etcd.plan_put_back(archive, first, prefix="/a/", command_timeout=1)
+        for member in cluster.members[1:]:
+            member.kill()
+        with pytest.raises(EndpointUnavailableError, match=r"no answer to a linearizable read within 1 s|no leader"):
+            plan.apply()
+
+
+def test_tls_and_a_role_for_the_prefix_are_enough(
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
+) -> None:
+    with make_cluster(binaries=some_etcd, tls=True, auth=True) as cluster:
+        cluster.etcdctl("put", "/a/1", "old")
+        cluster.etcdctl("role", "add", "writer")
+        cluster.etcdctl("role", "grant-permission", "writer", "--prefix=true", "readwrite", "/a/")
+        cluster.etcdctl("role", "add", "reader")
+        cluster.etcdctl("role", "grant-permission", "reader", "--prefix=true", "read", "/a/")
+        for name, role in (("carol", "writer"), ("dave", "reader")):
+            cluster.etcdctl("user", "add", f"{name}:secret")
+            cluster.etcdctl("user", "grant-role", name, role)
+        archive = saved(cluster, tmp_path)
+        cluster.etcdctl("del", "/a/1")
+        with pytest.raises(PutBackStoppedError, match="stopped after 0 of 1 changes") as stopped:
+            dcos_etcd.put_back(archive, prefix="/a/", **{**cluster.access, "user": ("dave", "secret")})
+        assert isinstance(stopped.value.__cause__, AccessDeniedError)
+        with pytest.raises(AccessDeniedError):
+            dcos_etcd.put_back(archive, prefix="/b/", **{**cluster.access, "user": ("carol", "secret")})
+        report = dcos_etcd.put_back(archive, prefix="/a/", **{**cluster.access, "user": ("carol", "secret")})
+        assert (report.created, values(cluster)) == (1, {"/a/1": "old"})
+
+
+def test_a_plan_is_for_one_cluster(
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.etcdctl("put", "/a/1", "old")
+    archive = saved(cluster, tmp_path)
+    with make_cluster(binaries=some_etcd, token="another") as other:
+        endpoints = [*other.endpoints, *cluster.endpoints]
+        plan = dcos_etcd.plan_put_back(archive, endpoints, prefix="/a/")
+        other.members[0].kill()
+        with pytest.raises(InvalidArgumentError, match="belongs to cluster"):
+            plan.apply()
+
+
+def shell(cluster: Cluster, archive: Path, *flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return run(
+        "put-back", archive, "--prefix=/a/", *flags, *cluster_flags(cluster.access), env=environment(), **options
+    )
+
+
+def test_the_shell_shows_first_and_writes_when_told_to(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.etcdctl("put", "/a/1", "old")
+    archive = saved(cluster, tmp_path)
+    cluster.etcdctl("del", "/a/1")
+    nobody = shell(cluster, archive, stdin=subprocess.DEVNULL)
+    assert (nobody.returncode, nobody.stdout) == (2, "")
+    assert "--yes" in nobody.stderr
+    assert run("put-back", archive, "--yes").returncode == 2
+
+    preview = shell(cluster, archive, "--dry-run")
+    assert (preview.returncode, preview.stderr) == (0, "")
+    assert preview.stdout.splitlines()[1] == "create            3  /a/1"
+    rows = [json.loads(line) for line in shell(cluster, archive, "--dry-run", "-w", "json").stdout.splitlines()]
+    assert rows[0] == {"action": "create", "key": "/a/1", "size": 3, "mod_revision": 0}
+    assert (rows[1]["plan"]["create"], len(rows), values(cluster)) == (1, 2, {})
+
+    done = shell(cluster, archive, "--yes", "-w", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["summary"]["created"] == 1
+    assert values(cluster) == {"/a/1": "old"}
+    again = shell(cluster, archive, "--yes")
+    assert (again.returncode, "created" in again.stdout) == (0, False)
+
+
+@pytest.mark.parametrize(("answer", "there"), [(b"y\n", {"/a/1": "old"}), (b"\n", {})])
+def test_a_terminal_is_asked(cluster: Cluster, tmp_path: Path, answer: bytes, there: dict[str, str]) -> None:
+    cluster.etcdctl("put", "/a/1", "old")
+    archive = saved(cluster, tmp_path)
+    cluster.etcdctl("del", "/a/1")
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer)
+        asked = shell(cluster, archive, stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert asked.returncode == 0
+    assert "Make 1 changes? [y/N] " in asked.stdout
+    assert ("nothing was written" in asked.stdout) is (not there)
+    assert values(cluster) == there
