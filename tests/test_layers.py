@@ -198,6 +198,8 @@ def test_python_files_import_lower_layers_only(path: Path) -> None:
     assert imported_modules(path.read_text(encoding="utf-8")) - lower == set()
 
 
-@pytest.mark.parametrize("path", [*rust_files(), *PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*rust_files(), *PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")], ids=lambda path: path.name
+)
 def test_source_files_stay_readable_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 620
