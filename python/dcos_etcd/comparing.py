@@ -72,8 +72,8 @@ def compare(
 
     Beside the keys, whole and newest states are compared: with a `prefix` or at an older revision there are only keys.
     What a live cluster does not tell is left out: `auth_enabled`, `cluster_version`, the users' `no_password`, and what
-    the role root may do, which is everything. Passwords, the keys of leases and the time that leases have left are never
-    compared.
+    the role root may do, which is everything. Passwords, the keys of leases and the time that leases have left are
+    never compared.
 
     Memory is that of the two snapshots' indexes and of some 80 MB a side, however large they are and however much
     differs; values are compared by their SHA-256.
