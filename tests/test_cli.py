@@ -22,7 +22,7 @@ from dcos_etcd.models import BackupReport, Diagnosis, RestoreReport, Status, Tls
 from sample_reports import changed
 
 HELP_FILE = Path(__file__).parent.parent / "docs" / "cli_help.txt"
-COMMANDS = ("backup", "restore", "diagnostic", "verify", "status", "keys", "get", "stats")
+COMMANDS = ("backup", "restore", "diagnostic", "verify", "status", "keys", "get", "stats", "diff", "put-back")
 
 
 class Verb:

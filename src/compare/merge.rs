@@ -206,19 +206,22 @@ mod tests {
 
     use super::*;
 
-    /// Value, lease and mod revision by key.
-    type Space = BTreeMap<Vec<u8>, (Vec<u8>, i64, i64)>;
+    /// Value, lease and mod revision.
+    type Version = (Vec<u8>, i64, i64);
+    type Space = BTreeMap<Vec<u8>, Version>;
 
-    fn digest(version: &(Vec<u8>, i64, i64)) -> Digest {
+    fn digest(version: &Version) -> Digest {
         let (value, lease, mod_revision) = version;
         Digest { lease: *lease, mod_revision: *mod_revision, ..Digest::default() }.with_value(value)
     }
 
     fn batches(space: &Space, rows: usize) -> Vec<Digests> {
         let entries: Vec<_> = space.iter().collect();
-        let batch = |chunk: &[(&Vec<u8>, &(Vec<u8>, i64, i64))]| {
+        let batch = |chunk: &[(&Vec<u8>, &Version)]| {
             let mut digests = Digests::default();
-            chunk.iter().for_each(|(key, version)| digests.push(key, digest(version)));
+            for (key, version) in chunk {
+                digests.push(key, digest(version));
+            }
             digests
         };
         entries.chunks(rows).map(batch).collect()

@@ -21,7 +21,7 @@ pub enum Source {
     /// A cluster at a revision.
     Live {
         /// The pages that are still to come.
-        keys: LiveKeys,
+        keys: Box<LiveKeys>,
         /// The page that was read last, where values are wanted.
         page: Vec<LiveKey>,
         /// Bytes of keys and values that have come.
@@ -43,7 +43,7 @@ impl Source {
     /// The keys of a cluster.
     #[must_use]
     pub fn live(keys: LiveKeys) -> Self {
-        Self::Live { keys, page: Vec::new(), received: 0 }
+        Self::Live { keys: Box::new(keys), page: Vec::new(), received: 0 }
     }
 
     /// The revision that is read.

@@ -137,10 +137,10 @@ mod tests {
     fn keys_come_back_as_they_were_pushed() {
         let mut digests = Digests::default();
         for key in [&b"a"[..], b"", b"bc"] {
-            digests.push(key, Digest { lease: key.len() as i64, ..Digest::default() });
+            digests.push(key, Digest { size: key.len() as u64, ..Digest::default() });
         }
 
-        let found: Vec<_> = (0..4).map_while(|at| digests.get(at)).map(|(key, digest)| (key, digest.lease)).collect();
+        let found: Vec<_> = (0..4).map_while(|at| digests.get(at)).map(|(key, digest)| (key, digest.size)).collect();
         assert_eq!(found, [(&b"a"[..], 1), (b"", 0), (b"bc", 2)]);
     }
 }

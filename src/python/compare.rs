@@ -25,9 +25,12 @@ pub(super) struct PyComparison {
     /// Absent while it is being worked on.
     comparison: Mutex<Option<Comparison>>,
     revisions: (i64, i64),
-    states: (Option<LiveState>, Option<LiveState>),
+    states: Pair<LiveState>,
     progress: Option<Py<PyAny>>,
 }
+
+/// Something of A and of B, where they have it.
+type Pair<T> = (Option<T>, Option<T>);
 
 /// One side: an opened snapshot or a cluster.
 #[derive(FromPyObject)]
@@ -83,7 +86,7 @@ impl PyComparison {
     }
 
     /// What each side holds beside its keys, if it is a cluster and that was asked for.
-    fn states<'py>(&self, py: Python<'py>) -> PyResult<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
+    fn states<'py>(&self, py: Python<'py>) -> PyResult<Pair<Bound<'py, PyAny>>> {
         let state = |state: &Option<LiveState>| state.as_ref().map(|state| to_state(py, state)).transpose();
         Ok((state(&self.states.0)?, state(&self.states.1)?))
     }
@@ -123,7 +126,7 @@ fn source(
 }
 
 /// `(change, key, a, b)`, each side as `(size, value, create_revision, mod_revision, version, lease)`.
-fn to_row<'py>(py: Python<'py>, found: Found) -> PyResult<Bound<'py, PyAny>> {
+fn to_row(py: Python<'_>, found: Found) -> PyResult<Bound<'_, PyAny>> {
     let Found { difference, value_a, value_b } = found;
     let side = |digest: Option<Digest>, value: Option<Vec<u8>>| {
         digest.map(|digest| {
