@@ -18,14 +18,15 @@ const FIRST_ROWS: usize = 16;
 /// Each batch may have so many times the rows of the one before.
 const GROWTH: usize = 4;
 /// Rows of a batch out of a file.
-const ROWS: usize = 4096;
+const ROWS: usize = 1 << 16;
 /// Bytes of keys and values in a batch out of a file, one row at least.
-const BYTES: u64 = 4 << 20;
+const BYTES: u64 = 16 << 20;
 /// The same for an archive. Keys in order lie at random in it, and each batch may inflate all of its blocks.
 const COMPRESSED_ROWS: usize = 1 << 18;
 const COMPRESSED_BYTES: u64 = 64 << 20;
-/// Entries that are passed over rather than sought anew.
-const NEAR: u64 = 64;
+/// Bytes, and entries, that are passed over rather than that the next entry is sought anew.
+const NEAR: u64 = 16 << 10;
+const NEAR_ENTRIES: u64 = 256;
 
 /// A version of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -220,6 +221,8 @@ pub(super) fn visit(
     each: &mut dyn FnMut(usize, &Stored<'_>),
 ) -> Result<()> {
     let mut watch = Watch::new(store, progress);
+    let entry = store.size() / index.revisions().max(1);
+    let near = (NEAR / entry.max(1)).clamp(1, NEAR_ENTRIES);
     wanted.sort_unstable_by_key(|one| one.place);
     let mut rest = wanted.as_slice();
     while let Some((first, _)) = rest.split_first() {
@@ -233,9 +236,9 @@ pub(super) fn visit(
                 each(next.row, &stored);
                 rest = behind;
             }
-            let near = rest.first().is_some_and(|next| next.place.number() - place <= NEAR);
+            let follows = rest.first().is_some_and(|next| next.place.number() - place <= near);
             place += 1;
-            Ok(if near { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            Ok(if follows { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         if rest.first().is_some_and(|next| next.place == first.place) {
             return Err(store.fail(missing(first.record)));

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::range::KeyRange;
 use super::store::{Store, Watch};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -39,7 +40,8 @@ impl Store {
         let compacted = self.compact_revision();
         let keep = match compacted {
             // Without anything to keep, etcd leaves nothing out.
-            Some(_) => Some(self.index(progress)?.live_places(revision, None)).filter(|keep| !keep.is_empty()),
+            Some(_) => Some(self.index(progress)?.live_places(revision, &KeyRange::with_marker()))
+                .filter(|keep| !keep.is_empty()),
             None => None,
         };
         let compact_revision = compacted.unwrap_or(-1);

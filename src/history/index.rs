@@ -1,9 +1,10 @@
 //! Keys in order, each with its revisions: etcd's treeIndex, without generations and without values.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::ops::{Bound, Range};
+use std::sync::OnceLock;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::range::KeyRange;
 use crate::defect::Defect;
@@ -27,8 +28,10 @@ pub struct Index {
     ends: Vec<u64>,
     /// Place of each key's newest revision.
     newest: Vec<u32>,
-    /// Keys in the order of their bytes.
-    order: Vec<u32>,
+    /// Keys in the order of their bytes, sorted when a read first asks for it.
+    order: OnceLock<Vec<u32>>,
+    /// Bytes that all keys have in common at their start.
+    common: usize,
     /// By place: main revision.
     mains: Vec<i64>,
     /// By place: sub-revision.
@@ -81,7 +84,7 @@ impl Index {
         let by_place = self.mains.capacity() * size_of::<i64>()
             + (self.subs.capacity() + self.older.capacity() + self.sizes.capacity()) * size_of::<u32>();
         let by_key = self.ends.capacity() * size_of::<u64>()
-            + (self.newest.capacity() + self.order.capacity()) * size_of::<u32>();
+            + (self.newest.capacity() + self.order().capacity()) * size_of::<u32>();
         (self.arena.capacity() + by_place + by_key) as u64
     }
 
@@ -97,22 +100,23 @@ impl Index {
 
     /// Positions, for [`Index::at`], of the keys of `range`.
     pub(super) fn positions(&self, range: &KeyRange) -> Range<usize> {
-        let start = self.order.partition_point(|id| self.key(KeyId(*id)) < range.start());
+        let order = self.order();
+        let start = order.partition_point(|id| self.key(KeyId(*id)) < range.start());
         let end = match range.end() {
-            Bound::Excluded(end) => self.order.partition_point(|id| self.key(KeyId(*id)) < end),
-            _ => self.order.len(),
+            Bound::Excluded(end) => order.partition_point(|id| self.key(KeyId(*id)) < end),
+            _ => order.len(),
         };
         start..end.max(start)
     }
 
     /// The key at a position in the order of keys.
     pub(super) fn at(&self, position: usize) -> Option<KeyId> {
-        self.order.get(position).copied().map(KeyId)
+        self.order().get(position).copied().map(KeyId)
     }
 
     /// The key of these bytes.
     pub(super) fn find(&self, key: &[u8]) -> Option<KeyId> {
-        let found = self.order.binary_search_by(|id| self.key(KeyId(*id)).cmp(key)).ok()?;
+        let found = self.order().binary_search_by(|id| self.key(KeyId(*id)).cmp(key)).ok()?;
         self.at(found)
     }
 
@@ -142,16 +146,33 @@ impl Index {
         self.mains.get(place.0 as usize).copied().unwrap_or(i64::MAX)
     }
 
-    /// The places of all keys that were there at `revision`, as one bit for each place.
-    pub(super) fn live_places(&self, revision: i64, range: Option<&KeyRange>) -> Places {
+    /// The places of the keys of `range` that were there at `revision`.
+    pub(super) fn live_places(&self, revision: i64, range: &KeyRange) -> Places {
         let mut places = Places { words: vec![0; self.mains.len().div_ceil(64)], len: 0 };
-        let positions = range.map_or(0..self.order.len(), |range| self.positions(range));
-        for id in positions.filter_map(|position| self.at(position)) {
+        for (id, _) in (0..).map(KeyId).zip(&self.ends).filter(|(id, _)| range.contains(self.key(*id))) {
             if let Some(place) = self.live(id, revision) {
                 places.insert(place);
             }
         }
         places
+    }
+
+    fn order(&self) -> &Vec<u32> {
+        self.order.get_or_init(|| {
+            // Most comparisons are settled by the first bytes that can differ, without a look into the arena.
+            let head = |id: u32| {
+                let rest = self.key(KeyId(id)).get(self.common..).unwrap_or_default();
+                let mut head = [0; 8];
+                head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                u64::from_be_bytes(head)
+            };
+            let keys = u32::try_from(self.ends.len()).unwrap_or(NONE);
+            let mut sorted: Vec<(u64, u32)> = (0..keys).map(|id| (head(id), id)).collect();
+            sorted.sort_unstable_by(|(head, id), (other, second)| {
+                head.cmp(other).then_with(|| self.key(KeyId(*id)).cmp(self.key(KeyId(*second))))
+            });
+            sorted.into_iter().map(|(_, id)| id).collect()
+        })
     }
 }
 
@@ -184,9 +205,9 @@ impl Places {
 #[derive(Default)]
 pub(super) struct Builder {
     index: Index,
-    /// Ids by key. The hasher is keyed at random: no file can be made to slow it down.
+    /// Ids by key. The hasher is keyed at random in each process, so that nobody can write keys ahead that collide.
     ids: HashTable<u32>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 impl Builder {
@@ -212,11 +233,6 @@ impl Builder {
     /// The index of what was pushed.
     pub(super) fn finish(self) -> Index {
         let mut index = self.index;
-        drop(self.ids);
-        let keys = u32::try_from(index.ends.len()).unwrap_or(NONE);
-        let mut order: Vec<u32> = (0..keys).collect();
-        order.sort_unstable_by(|one, other| index.key(KeyId(*one)).cmp(index.key(KeyId(*other))));
-        index.order = order;
         index.arena.shrink_to_fit();
         index.ends.shrink_to_fit();
         index.newest.shrink_to_fit();
@@ -233,6 +249,9 @@ impl Builder {
             return Some(*id);
         }
         let id = u32::try_from(index.ends.len()).ok()?;
+        let first = index.key(KeyId(0));
+        let alike = first.iter().zip(key).take_while(|(one, other)| one == other).count();
+        index.common = if id == 0 { key.len() } else { index.common.min(alike) };
         index.arena.extend_from_slice(key);
         index.ends.push(index.arena.len() as u64);
         index.newest.push(NONE);
@@ -307,10 +326,10 @@ mod tests {
     fn live_places_are_the_newest_ones() {
         let index = index(&[(b"a", 2, 0, false), (b"b", 3, 0, false), (b"a", 4, 0, false), (b"b", 5, 0, true)]);
 
-        let places = index.live_places(5, None);
+        let places = index.live_places(5, &KeyRange::all());
 
         assert_eq!((0..5).filter(|place| places.contains(*place)).collect::<Vec<_>>(), [2]);
-        assert!(index.live_places(1, None).is_empty());
-        assert!(index.live_places(4, Some(&KeyRange::one(b"b"))).contains(1));
+        assert!(index.live_places(1, &KeyRange::all()).is_empty());
+        assert!(index.live_places(4, &KeyRange::one(b"b")).contains(1));
     }
 }

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | revision in the file | 20 |
 //! | key | its length and 16 |
-//! | key, while it is built | up to 10 more |
+//! | key, while it is built or sorted | up to 16 more |
 //!
 //! Nothing else grows with the file. What needs no index does not build it: members, leases, alarms, users, roles,
 //! the revisions in the order of the file ([`Scan`]), and one key's history.

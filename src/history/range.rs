@@ -50,6 +50,11 @@ impl KeyRange {
         Self { start: if start.is_empty() { NUL.to_vec() } else { start }, end }
     }
 
+    /// Every key and the marker of a revision bump too.
+    pub(super) fn with_marker() -> Self {
+        Self { start: Vec::new(), end: None }
+    }
+
     /// Whether `key` is one of them.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {

@@ -66,7 +66,7 @@ impl Scan {
     /// Those of [`Store::resolve`] and [`Store::index`].
     pub fn live(store: Arc<Store>, range: KeyRange, revision: Option<i64>, progress: &dyn Progress) -> Result<Self> {
         let revision = store.resolve(revision)?;
-        let places = store.index(progress)?.live_places(revision, Some(&range));
+        let places = store.index(progress)?.live_places(revision, &range);
         Ok(Self { places: Some(places), ..Self::history(store, range) })
     }
 
