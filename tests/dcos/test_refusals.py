@@ -194,7 +194,7 @@ def test_no_room_is_told_before_anything_is_touched(resume: Resume) -> None:
     on_small_disk(master, "100m")
     before = tree(master)
 
-    refused(master.cli("restore", ARCHIVE), STATE, "free", "needed")
+    refused(master.cli("restore", ARCHIVE), STATE, "free", "needs")
 
     assert tree(master) == before
     bed.start()
