@@ -262,7 +262,8 @@ def test_the_shell_shows_what_differs_and_says_so_by_its_exit_status(pair: dict[
     assert keys["gone"]["b"] is None
     assert keys["leased"]["b"]["lease"] != "0"
     assert (keys["/wo="]["b"]["value_base64"], keys["/wo="]["a"]["value"]) == ("/g==", "old")
-    assert [row["part"] for row in rows if row["part"] != "keys"] == ["leases"]
+    # The lease was there before: what hangs on it is told with the keys.
+    assert [row["part"] for row in rows if row["part"] != "keys"] == []
     assert (summary["summary"]["equal"], summary["summary"]["keys"]["added"]) == (False, 1)
 
     same = run("diff", a, a)
@@ -327,7 +328,8 @@ def test_pages_of_large_values_are_read_as_small_ones_are(
             gateway.put(b"/b/%03d" % number, bytes([number]) * 1_000_000)
         archive = tmp_path / "a.tar.zst"
         dcos_etcd.backup(archive, **cluster.access)
-        found = dcos_etcd.compare(archive, cluster.endpoints)
+        # Alone: a cluster this young may still be settling its storage version.
+        found = dcos_etcd.compare(archive, cluster.endpoints, only_keys=True)
         assert (found.equal, found.counts.same) == (True, 9070)
         assert not dcos_etcd.compare(cluster.endpoints, archive, prefix="/b/069", values=True).keys
         cluster.etcdctl("put", "/b/069", "other")

@@ -91,7 +91,9 @@ def test_a_flipped_bit_is_refused_or_harmless(pristine: Pristine, kind: str, tmp
                     assert theirs is not None
                     assert ours.read() == theirs.read()
 
-    assert len(harmless) < FLIPS // 20, f"too many flips pass unnoticed: {harmless}"
+    # In gzip many tokens have a twin: among zeros, any distance leads to the same bytes.
+    most = FLIPS // 6 if kind == "tar.gz" else FLIPS // 20
+    assert len(harmless) < most, f"too many flips pass unnoticed: {harmless}"
     if kind == "db":
         assert harmless == []
 

@@ -197,6 +197,8 @@ def test_no_room_is_told_before_anything_is_touched(resume: Resume) -> None:
     refused(master.cli("restore", ARCHIVE), STATE, "free", "needs")
 
     assert tree(master) == before
+    # etcd 3.4 allots its log anew when it starts, for which there is no room either.
+    master.machine.must("mount", "-o", "remount,size=1g", STATE)
     bed.start()
     check_cluster(bed, past.later)
 

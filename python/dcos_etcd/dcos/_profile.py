@@ -113,10 +113,12 @@ def read(root: StrPath = "/") -> Profile:
         DcosError: It is no DC/OS machine, or does not say what it must.
     """
     base = Path(root)
+    # First of all: where it is not there, this is no master, and nothing else matters.
+    own = _detect_ip(base / DETECT_IP)
     enterprise, number = _read_config(base / CONFIG)
     return Profile(
         root=base,
-        address=_detect_ip(base / DETECT_IP),
+        address=own,
         enterprise=enterprise,
         number=number,
         mesos_dns=MESOS_DNS,
