@@ -130,6 +130,11 @@ def access_of(cluster: Cluster) -> dict[str, Any]:
     return {name: value for name, value in cluster.access.items() if name != "endpoints"}
 
 
+def alike(found: dcos_etcd.Comparison) -> bool:
+    """Tell whether nothing differs but the storage version, which a cluster settles some seconds after its start."""
+    return not found.keys and {one.part for one in found.state} <= {"storage_version"}
+
+
 def test_what_lies_beside_the_keys_is_compared_too(
     etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
@@ -139,8 +144,8 @@ def test_what_lies_beside_the_keys_is_compared_too(
         before, after = tmp_path / "before.tar.gz", tmp_path / "after.db.tar.zst"
         dcos_etcd.backup(before, **cluster.access)
         unchanged = dcos_etcd.compare(before, cluster.endpoints, **access_of(cluster))
-        assert unchanged.equal, unchanged
-        assert not unchanged
+        assert alike(unchanged), unchanged
+        assert bool(unchanged) is not unchanged.equal
         assert {"keys", "members", "leases", "users", "roles", "alarms"} <= {*unchanged.compared}
 
         cluster.etcdctl("lease", "grant", "600")
@@ -150,7 +155,7 @@ def test_what_lies_beside_the_keys_is_compared_too(
         dcos_etcd.backup(after, **cluster.access)
         between_files = dcos_etcd.compare(before, after)
         with_cluster = dcos_etcd.compare(before, cluster.endpoints, **access_of(cluster))
-        assert dcos_etcd.compare(after, cluster.endpoints, **access_of(cluster)).equal
+        assert alike(dcos_etcd.compare(after, cluster.endpoints, **access_of(cluster)))
         only_keys = dcos_etcd.compare(before, after, only_keys=True)
 
     for found in (between_files, with_cluster):
@@ -165,7 +170,7 @@ def test_what_lies_beside_the_keys_is_compared_too(
         assert isinstance(old, dcos_etcd.Role)
         assert isinstance(new, dcos_etcd.Role)
         assert (old.permissions, [one.range_end for one in new.permissions]) == ((), [b"/a0"])
-        assert len(named) == 3
+        assert {part for part, _ in named} - {"storage_version"} == {"leases", "users", "roles"}
     assert (only_keys.equal, only_keys.state, only_keys.compared) == (True, (), ("keys",))
 
 
