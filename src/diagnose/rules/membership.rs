@@ -102,12 +102,13 @@ fn members(facts: &Facts, findings: &mut Vec<Finding>) {
             findings.push(
                 Finding::warning(
                     "member-unstarted",
-                    format!("member {} was added and has never started", member.label()),
+                    format!("member {} is on the list and has never started", member.label()),
                 )
                 .evidence(format!("no name and no client URL; peer URLs {}", member.peer_urls.join(", ")))
                 .advice(format!(
-                    "it counts for the majority already: start it with --initial-cluster-state existing, or remove \
-                         it (etcdctl member remove {})",
+                    "it counts for the majority already: if it was added, start it with --initial-cluster-state \
+                     existing; if the cluster was restored, restore it too, from the same snapshot; or remove it \
+                     (etcdctl member remove {})",
                     hex_id(member.id)
                 )),
             );
