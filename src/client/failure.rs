@@ -168,7 +168,16 @@ fn transport(text: &str, circumstances: Circumstances) -> Failure {
     if any(&["HTTP/2 was not negotiated", "H2NotNegotiated"]) {
         return Failure::new(FailureKind::Unreachable, format!("{text}; is it an etcd client port?"));
     }
-    let broken = any(&["broken pipe", "Broken pipe", "connection reset", "Connection reset", "closed", "BrokenPipe"]);
+    let broken = any(&[
+        "broken pipe",
+        "Broken pipe",
+        "BrokenPipe",
+        "connection reset",
+        "Connection reset",
+        "closed",
+        // hyper's words where the connection was gone before the request was handed to it.
+        "connection was not ready",
+    ]);
     if circumstances.tls && broken && !circumstances.answered {
         return denied(if circumstances.client_certificate {
             "the server closed the connection after the TLS handshake, it may not accept this client certificate: give \
@@ -274,6 +283,8 @@ mod tests {
             ("received fatal alert: BadCertificate", MUTUAL, FailureKind::Denied, "does not accept"),
             ("connection error: Broken pipe (os error 32)", TLS, FailureKind::Denied, "--cert"),
             ("stream closed because of a broken pipe", MUTUAL, FailureKind::Denied, "may not accept"),
+            ("operation was canceled: connection was not ready", TLS, FailureKind::Denied, "--cert"),
+            ("operation was canceled: connection was not ready", PLAIN, FailureKind::Unreachable, "not ready"),
             ("stream closed because of a broken pipe", ANSWERED, FailureKind::Unreachable, "broken pipe"),
             ("connection error: Broken pipe (os error 32)", PLAIN, FailureKind::Unreachable, "Broken pipe"),
             ("received corrupt message of type InvalidContentType", TLS, FailureKind::Unreachable, "http://"),
