@@ -9,6 +9,7 @@ import pytest
 
 import dcos_etcd
 from dcos_etcd.testing import BinariesNotFoundError, Cluster, EtcdBinaries
+from gateway import Gateway
 from scenario import Source, make_source
 
 if TYPE_CHECKING:
@@ -93,6 +94,20 @@ def make_cluster(scratch: Path) -> Iterator[Callable[..., Cluster]]:
     yield make
     for cluster in made:
         cluster.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Cluster], Gateway]]:
+    """Opens connections to the first member of a cluster; they are closed with the test."""
+    opened: list[Gateway] = []
+
+    def to(cluster: Cluster) -> Gateway:
+        opened.append(Gateway(cluster.endpoints[0]))
+        return opened[-1]
+
+    yield to
+    for gateway in opened:
+        gateway.close()
 
 
 @pytest.fixture(scope="session")

@@ -24,24 +24,10 @@ from dcos_etcd import (
 from gateway import Gateway, delete, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from dcos_etcd.testing import Cluster, EtcdBinaries
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[[Cluster], Gateway]]:
-    """Opens connections to the first member of a cluster; they are closed with the test."""
-    opened: list[Gateway] = []
-
-    def to(cluster: Cluster) -> Gateway:
-        opened.append(Gateway(cluster.endpoints[0]))
-        return opened[-1]
-
-    yield to
-    for gateway in opened:
-        gateway.close()
 
 
 @pytest.fixture
