@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 
 import dcos_etcd
 from dcos_etcd.testing import Cluster
+from small_disk import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,17 +174,8 @@ def test_an_exception_of_the_progress_callback_comes_through(member: Cluster, ar
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    mount = tmp_path / "small"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with mounted(tmp_path / "small", "12m") as mount:
+        yield mount
 
 
 class TestDiskFull:

@@ -14,6 +14,7 @@ import pytest
 import dcos_etcd
 from command_line import run
 from dcos_etcd.testing import Cluster
+from small_disk import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -271,17 +272,8 @@ def test_two_at_once_do_not_meet(archive: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 100 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    mount = tmp_path / "small"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with mounted(tmp_path / "small", "100m") as mount:
+        yield mount
 
 
 def test_want_of_room_is_told_before_anything_is_written(archive: Path, small_disk: Path) -> None:
