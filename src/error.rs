@@ -184,11 +184,13 @@ pub enum Error {
 
     /// Putting keys back ended before its end; what was written stays.
     #[error(
-        "stopped after {done} of {planned} changes: {cause}; run it again when that is mended, what is done is passed \
-         over"
+        "stopped with {done} of {planned} changes confirmed: {cause}; run it again when that is mended, what is done \
+         is passed over"
     )]
     PutBackStopped {
-        /// Changes that etcd has acknowledged, or found to be made already.
+        /// Changes that etcd has acknowledged, or found to be made already. Those of the last transaction may be made as
+        /// well: etcd can have carried out what it did not answer, and the write that fills its quota is both carried
+        /// out and refused (`quotaApplierV3` in `server/etcdserver/apply`).
         done: u64,
         /// Changes that were to be made.
         planned: u64,

@@ -208,7 +208,9 @@ def test_a_full_database_stops_it_with_how_far_it_came(
         assert "space exceeded" in str(stopped.value)
         assert stopped.value.planned == 60
         there = small.etcdctl("get", "--prefix", "--keys-only", "/a/").split()
-        assert stopped.value.done == len(there) > 0
+        # The write that fills the quota is carried out and refused, one that comes later is refused only.
+        assert len(there) - stopped.value.done in {0, 1}
+        assert stopped.value.done > 0
 
 
 def test_without_a_leader_nothing_hangs(
@@ -240,7 +242,7 @@ def test_tls_and_a_role_for_the_prefix_are_enough(
             cluster.etcdctl("user", "grant-role", name, role)
         archive = saved(cluster, tmp_path)
         cluster.etcdctl("del", "/a/1")
-        with pytest.raises(PutBackStoppedError, match="stopped after 0 of 1 changes") as stopped:
+        with pytest.raises(PutBackStoppedError, match="stopped with 0 of 1 changes confirmed") as stopped:
             dcos_etcd.put_back(archive, prefix="/a/", **{**cluster.access, "user": ("dave", "secret")})
         assert isinstance(stopped.value.__cause__, AccessDeniedError)
         with pytest.raises(AccessDeniedError):

@@ -393,7 +393,8 @@ class PutBackStoppedError(EtcdError, RuntimeError):
     The reason is its `__cause__`.
 
     Attributes:
-        done: Changes that are made.
+        done: Changes that etcd confirmed. Those of the transaction that it stopped at may be made as well: etcd may
+            have carried out what it did not answer, and carries out the write that fills its quota and refuses it.
         planned: Changes that were to be made.
     """
 
