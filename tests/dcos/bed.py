@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import dcos_etcd
 from dcos.namespaces import Machine, MachineError, Switch
-from dcos_etcd._etcd_programs import CommandFailedError
 from dcos_etcd.testing import NotReadyError
+from dcos_etcd.testing._binaries import CommandFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
