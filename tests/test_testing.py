@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import each_line
 from dcos_etcd.testing import BinariesNotFoundError, Cluster, CommandFailedError, EtcdBinaries, NotReadyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from dcos_etcd.testing import ClusterFactory
 
 DEATH_TIMEOUT = 20.0
 
@@ -48,7 +50,6 @@ def gone(pids: list[int]) -> bool:
     return not any(map(is_running, pids))
 
 
-@pytest.mark.usefixtures("some_etcd")
 def test_servers_die_with_a_process_that_is_killed() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", A_PROCESS_THAT_IS_KILLED], stdout=subprocess.PIPE, text=True
@@ -63,10 +64,8 @@ def test_servers_die_with_a_process_that_is_killed() -> None:
     subprocess.run(["rm", "-r", directory], check=True)
 
 
-def test_servers_outlive_the_thread_that_started_them(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries
-) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_servers_outlive_the_thread_that_started_them(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     starter = threading.Thread(target=cluster.start)
     starter.start()
     starter.join()
@@ -75,8 +74,8 @@ def test_servers_outlive_the_thread_that_started_them(
     assert cluster.members[0].running
 
 
-def test_a_server_is_gone_when_its_cluster_is_closed(some_etcd: EtcdBinaries) -> None:
-    with Cluster(members=1, binaries=some_etcd) as cluster:
+def test_a_server_is_gone_when_its_cluster_is_closed() -> None:
+    with Cluster(members=1) as cluster:
         pid = cluster.members[0].pid
         assert pid
         assert cluster.directory.is_dir()
@@ -84,10 +83,8 @@ def test_a_server_is_gone_when_its_cluster_is_closed(some_etcd: EtcdBinaries) ->
     assert not cluster.directory.exists()
 
 
-def test_ports_stay_reserved_while_their_member_is_down(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries
-) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_ports_stay_reserved_while_their_member_is_down(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     port = int(cluster.members[0].client_url.rpartition(":")[2])
     with socket.socket() as intruder, pytest.raises(OSError, match="in use"):
         intruder.bind(("127.0.0.1", port))
@@ -96,10 +93,8 @@ def test_ports_stay_reserved_while_their_member_is_down(
     assert cluster.members[0].running
 
 
-def test_a_member_that_does_not_start_shows_its_log(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries
-) -> None:
-    cluster = make_cluster(binaries=some_etcd, extra_args=["--no-such-flag"])
+def test_a_member_that_does_not_start_shows_its_log(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1, extra_args=["--no-such-flag"])
     with pytest.raises(NotReadyError, match="no-such-flag"):
         cluster.start()
 
@@ -120,10 +115,9 @@ def test_releases_are_found_by_directory_and_the_newest_wins(tmp_path: Path, mon
     assert EtcdBinaries.find("99.1.9").etcdutl is None
 
 
-def test_a_cluster_with_certificates_and_users_takes_only_those(
-    make_cluster: Callable[..., Cluster], etcd: EtcdBinaries
-) -> None:
-    cluster = make_cluster(binaries=etcd, tls=True, auth=("admin", "secret"))
+@each_line
+def test_a_cluster_with_certificates_and_users_takes_only_those(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1, tls=True, auth=("admin", "secret"))
     cluster.start()
     cluster.etcdctl("put", b"\xff", "b")
     cluster.etcdctl("user", "add", "other:other")
@@ -132,8 +126,9 @@ def test_a_cluster_with_certificates_and_users_takes_only_those(
     assert cluster.access["tls"].cacert == cluster.certificates.ca  # type: ignore[union-attr]
 
 
-def test_members_come_and_go(make_cluster: Callable[..., Cluster], etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(3, binaries=etcd, extra_args=["--strict-reconfig-check=false"])
+@each_line
+def test_members_come_and_go(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3, extra_args=["--strict-reconfig-check=false"])
     cluster.start()
     cluster.etcdctl("put", "a", "b")
     leader = cluster.leader()
@@ -151,8 +146,8 @@ def test_members_come_and_go(make_cluster: Callable[..., Cluster], etcd: EtcdBin
     assert cluster.etcdctl("get", "a", "--print-value-only") == "c\n"
 
 
-def test_a_stopped_server_ends_by_itself(make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_a_stopped_server_ends_by_itself(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     pid = cluster.members[0].pid
     assert pid

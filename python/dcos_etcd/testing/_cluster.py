@@ -373,9 +373,12 @@ class Cluster:
 
     def remove_member(self, member: Member) -> None:
         """Remove a member from the running cluster and stop it; its data directory stays."""
+        others = [other for other in self.members if other is not member and other.running]
+        if member.running and others and self.leader() is member:
+            # The others would take it for their leader for a while, and what they are asked meanwhile be lost.
+            self.etcdctl("move-leader", f"{others[0].id:x}", endpoints=[member.client_url])
         # Asked for its own removal, a member may stop before it has answered.
-        others = [other.client_url for other in self.members if other is not member and other.running]
-        self.etcdctl("member", "remove", f"{member.id:x}", endpoints=others)
+        self.etcdctl("member", "remove", f"{member.id:x}", endpoints=[other.client_url for other in others])
         self.members.remove(member)
         member.kill()
         for port in member._ports:
