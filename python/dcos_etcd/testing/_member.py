@@ -25,6 +25,12 @@ STOP_TIMEOUT = 20.0
 POLL_INTERVAL = 0.02
 """Seconds between two looks at a member that is not ready yet."""
 
+LOOK_TIMEOUT = 0.5
+"""Seconds that one such look may take: a server that comes up takes connections before it answers."""
+
+METRICS_TIMEOUT = 5.0
+"""Seconds that a server may take to tell its metrics."""
+
 LOG_LINES = 30
 """Lines of a log that an error shows."""
 
@@ -214,17 +220,20 @@ class Member:
     def ready(self) -> bool:
         """Whether the server answers clients and sees a leader, by its metrics: they need no user and mind no alarm."""
         try:
-            return "\netcd_server_has_leader 1\n" in self.metrics()
+            return "\netcd_server_has_leader 1\n" in self.metrics(LOOK_TIMEOUT)
         except OSError:
             return False
 
-    def metrics(self) -> str:
+    def metrics(self, timeout: float = METRICS_TIMEOUT) -> str:
         """The text of its `/metrics` page.
+
+        Args:
+            timeout: Seconds that it may take to answer.
 
         Raises:
             OSError: It does not answer.
         """
-        with self._cluster.opener.open(f"{self.client_url}/metrics", timeout=5) as response:
+        with self._cluster.opener.open(f"{self.client_url}/metrics", timeout=timeout) as response:
             return str(response.read(), "utf-8")
 
     def log_tail(self, lines: int = LOG_LINES, *, start: int = 0) -> str:
