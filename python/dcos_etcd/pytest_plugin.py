@@ -100,9 +100,8 @@ def _marked(node: nodes.Node) -> dict[str, Any]:
     for mark in reversed(list(node.iter_markers(MARK))):
         if mark.args or not set(mark.kwargs) <= set(MARKED):
             wrong = [*map(repr, mark.args), *(f"{name}=" for name in mark.kwargs if name not in MARKED)]
-            raise pytest.UsageError(
-                f"{node.nodeid}: the mark etcd takes {', '.join(f'{name}=' for name in MARKED)} and not {wrong[0]}"
-            )
+            known = ", ".join(f"{name}=" for name in MARKED)
+            pytest.fail(f"{node.nodeid}: the mark etcd takes {known} and not {wrong[0]}", pytrace=False)
         said |= mark.kwargs
     return said
 
@@ -134,7 +133,7 @@ def _choose(config: pytest.Config, said: Mapping[str, Any], nodeid: str) -> Sequ
     try:
         return _releases(config).choose(list(version) if isinstance(version, list | tuple) else [version])
     except ValueError as error:
-        raise pytest.UsageError(f"{nodeid}: {error}") from error
+        pytest.fail(f"{nodeid}: {error}", pytrace=False)
 
 
 # Fixtures.
