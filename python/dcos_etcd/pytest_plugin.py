@@ -182,7 +182,7 @@ def etcd_cluster(
     etcd_releases: Releases,
     etcd_directory: Path,
 ) -> Iterator[ClusterFactory]:
-    """What makes clusters, closed with the test: `with etcd_cluster(members=3, tls=True) as cluster`."""
+    """What makes clusters, closed with the test: `with` starts one, with the arguments of `Cluster`."""
     from dcos_etcd.testing import ClusterFactory  # noqa: PLC0415
 
     defaults = {name: value for name, value in _marked(request.node).items() if name != "version"}

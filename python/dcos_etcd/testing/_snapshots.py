@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def make_snapshot(path: str | os.PathLike[str], keys: Keys) -> int:
     """Write a snapshot file that holds what a server would after these writes, in the order of the mapping.
 
-        >>> make_snapshot("etcd.db", {"/a": "1", "/b": ["old", "new"], "/c": [b"\\x00", None]})  # doctest: +SKIP
+        >>> make_snapshot("etcd.db", {"/a": "1", "/b": ["old", "new"], "/c": [b"1", None]})  # doctest: +SKIP
         6
 
     Every version is a revision of its own, from 2 on. It is a bare snapshot, as `etcdctl snapshot save` writes them,
