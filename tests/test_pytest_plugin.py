@@ -309,16 +309,15 @@ def test_members_are_a_parameter_too(pytester: Suite) -> None:
     [
         ("member=3", "the mark etcd takes version=, members=, tls=, auth=, extra_args= and not member="),
         ('"3.5"', "the mark etcd takes version=, members=, tls=, auth=, extra_args= and not '3.5'"),
-        ('version=">=soon"', "*: Invalid specifier: '>=soon'"),
-        ('version=[">=soon"]', "*: Invalid specifier: '>=soon'"),
+        ('version=">=soon"', "Invalid specifier: '>=soon'"),
+        ('version=[">=soon"]', "Invalid specifier: '>=soon'"),
     ],
 )
 def test_a_mark_that_says_something_else_is_an_error(pytester: Suite, mark: str, words: str) -> None:
     pytester.makepyfile(f"import pytest\n\n@pytest.mark.etcd({mark})\ndef test_it(etcd): pass")
     result = run(pytester)
-    assert result.ret != 0
-    assert result.parseoutcomes().get("passed", 0) == 0
-    result.stdout.fnmatch_lines([f"*test_it: {words}"])
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*test_it: {words}", "=*short test summary*"], consecutive=True)
 
 
 def test_the_mark_and_the_options_are_explained(pytester: Suite) -> None:
@@ -390,7 +389,7 @@ def test_fixtures_of_users_take_the_place_of_ours(pytester: Suite, tmp_path: Pat
 
 def test_it_can_be_turned_off(pytester: Suite) -> None:
     pytester.makepyfile("def test_it(etcd): pass")
-    result = pytester.runpytest_subprocess("-p", "no:dcos_etcd")
+    result = run(pytester, "-p", "no:dcos_etcd")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'etcd' not found"])
 

@@ -133,7 +133,9 @@ def _choose(config: pytest.Config, said: Mapping[str, Any], nodeid: str) -> Sequ
     try:
         return _releases(config).choose(list(version) if isinstance(version, list | tuple) else [version])
     except ValueError as error:
-        pytest.fail(f"{nodeid}: {error}", pytrace=False)
+        wrong = str(error)
+    # Not where it was caught, for the report would show both.
+    pytest.fail(f"{nodeid}: {wrong}", pytrace=False)
 
 
 # Fixtures.

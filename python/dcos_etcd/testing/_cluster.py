@@ -244,13 +244,19 @@ class Cluster:
 
     def close(self) -> None:
         """End every server, give back the ports, and remove the directory when it is a temporary one."""
-        for member in self.members:
-            member.kill()
+        self._kill()
         for member in self.members:
             for port in member._ports:
                 port.release()
         if self._temporary:
             self._temporary.cleanup()
+
+    def _kill(self) -> None:
+        # All at once, so that nobody logs the loss of another one.
+        for member in self.members:
+            member._signal(signal.SIGKILL)
+        for member in self.members:
+            member.kill()
 
     def restart(self) -> None:
         """Stop every member, then start every member."""
@@ -421,6 +427,6 @@ class Cluster:
 
     def remove_data(self) -> None:
         """Stop every member and delete every data directory, as a disaster would."""
+        self._kill()
         for member in self.members:
-            member.kill()
             shutil.rmtree(member.data_dir, ignore_errors=True)
