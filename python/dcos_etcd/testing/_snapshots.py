@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     Text: TypeAlias = str | bytes
     Versions: TypeAlias = Text | Sequence[Text | None]
 
-    Keys: TypeAlias = Mapping[str, Versions] | Mapping[bytes, Versions] | Mapping[Text, Versions]
-    """Keys with the value of each; or with a list of its versions, oldest first, `None` for a deletion."""
+    Keys: TypeAlias = Mapping[Any, Versions]
+    """Keys (`str` or `bytes`) with the value of each, or with its versions, oldest first, and `None` for a deletion.
+
+    `Any`, for mappings are invariant in their keys: one with `str` alone would not be one with `str` or `bytes`.
+    """
 
 
 def make_snapshot(path: str | os.PathLike[str], keys: Keys) -> int:
