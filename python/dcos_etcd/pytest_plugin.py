@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from _pytest import nodes
+    from pluggy import Result
 
     from dcos_etcd.testing import Cluster, ClusterFactory, EtcdBinaries, Releases, RestoredFactory, SnapshotFactory
     from dcos_etcd.testing._factories import SharedClusters
@@ -269,13 +270,14 @@ def etcd_state(
 # Reports.
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+# The older kind of wrapper: the plugin is loaded by whatever pytest there is.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Result[pytest.TestReport], None]:
     """Add the logs of its servers to the report of a test that failed."""
-    report = yield
+    outcome = yield
+    report = outcome.get_result()
     if report.failed:
         report.sections += _logs(item)
-    return report
 
 
 def _logs(item: pytest.Item) -> Iterator[tuple[str, str]]:
