@@ -442,9 +442,23 @@ def test_releases_that_lie_side_by_side_or_alone_are_run(pytester: Suite, tmp_pa
     (tmp_path / "many").mkdir()
     (tmp_path / "many" / "here").symlink_to(older.etcd.parent)
     pytester.makepyfile("""
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def elsewhere(monkeypatch):
+            monkeypatch.chdir("/")
+
         def test_it(etcd):
             print("runs", etcd.etcdctl_json("endpoint", "status")[0]["Status"]["version"])
     """)
-    result = run(pytester, "-s", "--etcd-version=all", "--etcd-bin", tmp_path / "many", "--etcd-bin", newer.etcd.parent)
+    result = run(
+        pytester,
+        "-s",
+        "--etcd-version=all",
+        "--etcd-bin",
+        os.path.relpath(tmp_path / "many"),
+        "--etcd-bin",
+        newer.etcd.parent,
+    )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines([f"*runs {newer.version}", f"*runs {older.version}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import each_line, release
+from dcos_etcd import testing
 from dcos_etcd.testing import (
     BinariesNotFoundError,
     Cluster,
@@ -249,6 +251,11 @@ def test_a_cluster_with_certificates_and_users_takes_only_those(etcd_cluster: Cl
     with pytest.raises(CommandFailedError, match="permission denied"):
         cluster.etcdctl("get", "a", user=("other", "other"))
     assert cluster.access["tls"].cacert == cluster.certificates.ca  # type: ignore[union-attr]
+
+
+def test_everything_public_is_listed_and_documented() -> None:
+    assert testing.__all__ == sorted(testing.__all__)
+    assert [name for name in testing.__all__ if not inspect.getdoc(getattr(testing, name))] == []
 
 
 @each_line

@@ -91,7 +91,9 @@ def _releases(config: pytest.Config) -> Releases:
     if _RELEASES not in config.stash:
         from dcos_etcd.testing import Releases  # noqa: PLC0415 - only where a fixture is used
 
-        config.stash[_RELEASES] = Releases(config.getoption("--etcd-bin"), config.getoption("--etcd-version"))
+        # Absolute, for tests change the working directory.
+        directories = [config.invocation_params.dir / directory for directory in config.getoption("--etcd-bin")]
+        config.stash[_RELEASES] = Releases(directories, config.getoption("--etcd-version"))
     return config.stash[_RELEASES]
 
 

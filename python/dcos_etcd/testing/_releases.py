@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dcos_etcd.testing._binaries import BinariesNotFoundError, EtcdBinaries
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
 ALL = "all"
@@ -41,7 +42,7 @@ class Releases:
         directories: What `--etcd-bin` says; where it says nothing, the places of `EtcdBinaries.find` count.
     """
 
-    def __init__(self, directories: Sequence[str] = (), versions: Sequence[str] = ()) -> None:
+    def __init__(self, directories: Sequence[str | os.PathLike[str]] = (), versions: Sequence[str] = ()) -> None:
         """Nothing is looked for yet.
 
         Args:
