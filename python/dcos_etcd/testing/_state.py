@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.testing._snapshots import snapshot_file
@@ -27,7 +29,7 @@ def reset(cluster: Cluster, snapshot: str | os.PathLike[str] | Keys) -> None:
 
     # First the leases: a key that is there would stay on its own, and go with it later.
     for lease in _ask(cluster, "lease/leases").get("leases", []):
-        _ask(cluster, "lease/revoke", ID=lease["ID"])
+        _revoke(cluster, lease["ID"])
     with snapshot_file(snapshot) as path:
         for attempts_left in reversed(range(ATTEMPTS)):
             conflicts = put_back(path, prefix="", delete_extra=True, **cluster.access).conflicts
@@ -36,6 +38,14 @@ def reset(cluster: Cluster, snapshot: str | os.PathLike[str] | Keys) -> None:
             if not attempts_left:
                 key = conflicts[0].key
                 raise RuntimeError(f"somebody else writes to the cluster while its keys are put back, such as {key!r}")
+
+
+def _revoke(cluster: Cluster, lease: str) -> None:
+    try:
+        _ask(cluster, "lease/revoke", ID=lease)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.NOT_FOUND:  # it ran out meanwhile
+            raise
 
 
 def spoilt(cluster: Cluster) -> str | None:
