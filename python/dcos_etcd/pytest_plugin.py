@@ -292,7 +292,7 @@ def _logs(item: pytest.Item) -> Iterator[tuple[str, str]]:
 
     Once for a test: a teardown that fails too would only say it again.
     """
-    made: list[Cluster] = item.stash[_MADE] if _MADE in item.stash else []
+    made = item.stash.setdefault(_MADE, [])
     logs = [(cluster, member, member._chatter) for cluster in made for member in cluster.members]
     if _SHARED in item.stash:
         cluster, starts = item.stash[_SHARED]
