@@ -16,7 +16,7 @@ of it is asked for.
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pytest
 
@@ -114,7 +114,7 @@ def _marked(node: nodes.Node) -> dict[str, Any]:
     return said
 
 
-def _several(said: object) -> bool:
+def _several(said: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(said, list | tuple)
 
 
