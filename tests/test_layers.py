@@ -42,6 +42,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "history": {"snapshot"},
         "compare": {"history"},
         "put_back": {"history", "compare"},
+        "compose": set(),
         "data_dir": {"snapshot"},
         "restore": {"snapshot", "data_dir"},
         "backup": {"snapshot"},
@@ -155,7 +156,7 @@ PYTHON_LAYERS = (
 )
 
 # Modules that serve tests are free of layers, and nothing imports them.
-PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin", "_etcd_processes", "_etcd_programs"}
+PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin"}
 
 
 def python_files() -> list[Path]:

@@ -10,6 +10,7 @@ mod access;
 mod arrow;
 mod backup;
 mod compare;
+mod compose;
 mod diagnose;
 mod error;
 mod inspect;
@@ -32,6 +33,8 @@ mod _core {
     use super::backup::backup;
     #[pymodule_export]
     use super::compare::PyComparison;
+    #[pymodule_export]
+    use super::compose::make_snapshot;
     #[pymodule_export]
     use super::diagnose::diagnose;
     #[pymodule_export]
