@@ -65,6 +65,7 @@ RUST_FORBIDDEN = {
 # The only places that name these crates.
 CRATE_HOMES = {
     "pyo3": ("python",),
+    "pyo3_async_runtimes": ("python/runtime.rs",),
     "etcd_client": ("client", "backup", "diagnose"),
     "arrow_array": ("python/arrow.rs",),
     "arrow_schema": ("python/arrow.rs",),
@@ -145,11 +146,12 @@ def test_the_parser_of_rust_sees_each_way_to_name_a_module() -> None:
 PYTHON_LAYERS = (
     {"exceptions", "_core"},
     {"models"},
-    {"_access", "_progress", "_rewrite", "display"},
+    {"_access", "_progress", "_rewrite", "_steps", "display"},
     {"listing"},
     {"changes"},
     {"api", "reader"},
     {"comparing", "putting_back"},
+    {"aio"},
     {"dcos"},
     {"cli"},
     {"__main__"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from dcos_etcd.exceptions import InvalidArgumentError
 from dcos_etcd.models import Progress
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Iterator[
                 yield callback
         else:
             yield None
+    elif inspect.iscoroutinefunction(progress):
+        raise InvalidArgumentError("progress: a coroutine function would be called and never awaited; give a plain one")
     else:
         yield _events(progress)
 
