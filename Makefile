@@ -65,10 +65,10 @@ py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both
 	rm -rf dist
 	$(BIN)/maturin build --release --locked --sdist --out dist
-	$(BIN)/python packaging/dist.py check
+	$(BIN)/python tests/distributions.py check
 
 test-wheels: dist etcd-binaries ## Install wheel and sdist into clean environments of every CPython here, and try them
-	$(BIN)/python packaging/dist.py test
+	$(BIN)/python tests/distributions.py test
 
 etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
 	$(BIN)/python tests/etcd_binaries.py

@@ -91,8 +91,8 @@ class World:
         return text.replace(str(self.directory) + "/var", "/var")
 
     def _start(self, urls: list[str], **options: Any) -> None:
-        directory = self.directory / f"servers{len(self._clusters)}"
-        cluster = Cluster(len(urls), binaries=self.programs, directory=directory, **options)
+        servers = self.directory / f"servers{len(self._clusters)}"
+        cluster = Cluster(len(urls), binaries=self.programs, directory=servers, **options)
         self._clusters.append(cluster)
         cluster.start()
         for key, value in KEYS.items():
