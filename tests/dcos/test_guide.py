@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dcos.bed import BACKUPS
@@ -32,6 +33,10 @@ def steps() -> list[tuple[str, str]]:
     return [(text.partition("\n")[0], text) for text in texts]
 
 
+def typed(text: str, master: Master) -> str:
+    return master.machine.must("sh", "-ec", text)
+
+
 def test_the_guide_brings_the_state_of_its_backup_back(resume: Callable[..., tuple[Bed, Past]]) -> None:
     bed, _ = resume(3)
     bed.start()
@@ -41,7 +46,7 @@ def test_the_guide_brings_the_state_of_its_backup_back(resume: Callable[..., tup
     for where, text in steps():
         if "--masters" in text:  # it stands in the guide as another way of the step before
             bed.stop()
-        said[text] = bed.each(lambda master, typed=text: master.machine.must("sh", "-ec", typed), CHOSEN[where](bed))
+        said[text] = bed.each(partial(typed, text), CHOSEN[where](bed))
         if "backup" in text and "restore" not in text:
             bed.spread(bed.leader, ARCHIVE)
             bed.leader.etcdctl("del", "", "--prefix")
