@@ -11,7 +11,7 @@ from dcos_etcd.exceptions import InvalidArgumentError
 from dcos_etcd.models import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     Stage = Literal["receive", "read", "check", "write", "sync"]
     CoreCallback = Callable[[Stage, int, int | None], object]
@@ -22,7 +22,7 @@ _LABELS = {"receive": "receiving", "read": "reading", "check": "checking", "writ
 
 
 @contextmanager
-def reporting(progress: bool | Callable[[Progress], object] | None) -> Iterator[CoreCallback | None]:  # noqa: FBT001
+def reporting(progress: bool | Callable[[Progress], object] | None) -> Generator[CoreCallback | None]:  # noqa: FBT001
     """Yield the callback that the core gets; a bar is drawn only where stderr is a terminal."""
     if progress is None or progress is False:
         yield None
@@ -47,7 +47,7 @@ def _events(callback: Callable[[Progress], object]) -> CoreCallback:
 
 
 @contextmanager
-def _bar() -> Iterator[CoreCallback]:
+def _bar() -> Generator[CoreCallback]:
     from rich import progress as rich  # noqa: PLC0415 - 90 ms that only a terminal pays
     from rich.console import Console  # noqa: PLC0415
 

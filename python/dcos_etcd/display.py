@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TypeGuard
 
     from dcos_etcd.models import (
         BackupReport,
@@ -77,13 +78,17 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value out
     """Turn a model into what JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple):
+    if _is_tuple(value):
         return [plain(one) for one in value]
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    return isinstance(value, tuple)
 
 
 def to_json(document: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -215,7 +220,7 @@ def diagnosis_json(diagnosis: Diagnosis, **more: Any) -> str:  # noqa: ANN401 - 
 def _endpoint_document(facts: EndpointFacts) -> dict[str, Any]:
     """Add the member's id as a number; as hexadecimal text every id survives readers that count in doubles."""
     renamed = {"member_id": "member_id_hex", "cluster_id": "cluster_id_hex", "leader": "leader_hex"}
-    document = {}
+    document: dict[str, Any] = {}
     for name, value in plain(facts).items():
         if name == "member_id":
             document["member_id"] = None if value is None else int(value, 16)
@@ -247,7 +252,7 @@ def inspection_text(found: Inspection) -> str:
 
 def diagnosis_text(diagnosis: Diagnosis, *more: str) -> str:
     """Show members, endpoints, what is more, and findings under each other."""
-    parts = []
+    parts: list[str] = []
     if diagnosis.members:
         parts.append(_member_table(diagnosis.members))
     if diagnosis.endpoints:

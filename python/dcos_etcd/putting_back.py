@@ -136,7 +136,7 @@ class PutBackPlan:
         """Not for callers: `plan_put_back` makes plans."""
         self._core = core
         self._about = core.about()
-        self.counts = PutBackCounts(**{name: self._about[name] for name in PutBackCounts.__slots__})
+        self.counts: PutBackCounts = PutBackCounts(**{name: self._about[name] for name in PutBackCounts.__slots__})
         """How many keys it is about."""
 
     def __repr__(self) -> str:

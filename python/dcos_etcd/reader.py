@@ -111,11 +111,12 @@ class SnapshotView(Mapping[bytes, Entry]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at revision {self._revision}>"
 
-    __hash__ = object.__hash__
-
     def __eq__(self, other: object) -> bool:
         """Compare by identity; `compare` tells what differs between two snapshots."""
         return self is other
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
     def __len__(self) -> int:
         return self._core.count(prefix=b"", start=None, end=None, revision=self._revision)
@@ -143,6 +144,8 @@ class SnapshotView(Mapping[bytes, Entry]):
 
     @overload
     def get(self, key: Key, default: None = None) -> Entry | None: ...
+    @overload
+    def get(self, key: Key, default: Entry) -> Entry: ...
     @overload
     def get(self, key: Key, default: _T) -> Entry | _T: ...
     def get(self, key: Key, default: object = None) -> object:
