@@ -13,10 +13,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from dcos_etcd import _core
+from dcos_etcd import _core, changes
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, access
 from dcos_etcd._progress import reporting
 from dcos_etcd.models import Conflict, PlannedChange, PutBackCounts, PutBackReport
+from dcos_etcd.models._shown import Shown
 from dcos_etcd.reader import SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
+    from dcos_etcd._sheet import Sheet
     from dcos_etcd.models import Progress, Tls
 
     ProgressArgument = bool | Callable[[Progress], object] | None
@@ -117,7 +119,7 @@ def plan_put_back(
     return PutBackPlan(plan)
 
 
-class PutBackPlan:
+class PutBackPlan(Shown):
     """What would be written into a cluster; iterating gives every `PlannedChange` in the order of the keys.
 
     It reads the snapshot again when it is applied, also when that was closed meanwhile.
@@ -168,6 +170,10 @@ class PutBackPlan:
         if not leased:
             return ()
         return (f"{leased} keys hung on a lease in the snapshot; they are put without one, and will not expire",)
+
+    def _sheet(self) -> Sheet:
+        place = {"endpoint": self.endpoint, "revision": self.revision, "cluster_revision": self.cluster_revision}
+        return changes.plan_sheet(self.counts, place, self.warnings)
 
     def apply(self, *, progress: ProgressArgument = None) -> PutBackReport:
         """Write what is planned, by transactions of at most 128 keys and some 1 MiB.
