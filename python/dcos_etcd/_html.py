@@ -37,7 +37,7 @@ clip-path:inset(50%);white-space:nowrap}
 .dcos-etcd.dcos-etcd.dcos-etcd :is(tr,th,td){background:none;border:0}
 .dcos-etcd.dcos-etcd.dcos-etcd :is(th,td){text-align:left;vertical-align:baseline;padding:.22em .8em .22em 0;
 max-width:48em;white-space:pre-wrap;overflow-wrap:anywhere}
-.dcos-etcd.dcos-etcd.dcos-etcd tbody tr{border-top:1px solid
+.dcos-etcd.dcos-etcd.dcos-etcd :is(thead+tbody tr,tbody tr+tr){border-top:1px solid
 var(--jp-border-color2,var(--vscode-panel-border,var(--de-line)))}
 .dcos-etcd.dcos-etcd.dcos-etcd td{font-family:var(--jp-code-font-family,ui-monospace,SFMono-Regular,Menlo,Consolas,
 "DejaVu Sans Mono",monospace);font-size:.93em}
@@ -74,13 +74,16 @@ footer{color:#59636e;font-size:.85em;margin-top:2em}
 @media print{main{max-width:none;padding:0}}
 """
 
+# Rows of a table in a fragment.
+_MOST_ROWS = 50
+
 # Whatever a name in a report might smuggle in, the page itself may load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def fragment(sheet: Sheet) -> str:
-    """Draw a sheet to stand in a page."""
-    return _section(sheet, f'<p class="de-title">{_escaped(sheet.title)}</p>')
+    """Draw a sheet to stand in a page; of a long table only the beginning, for a notebook keeps what it shows."""
+    return _section(sheet, f'<p class="de-title">{_escaped(sheet.title)}</p>', _MOST_ROWS)
 
 
 def page(sheet: Sheet, *, made: str) -> str:
@@ -92,24 +95,24 @@ def page(sheet: Sheet, *, made: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{title}</title>\n<style>{_PAGE_STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n<h1>{title}</h1>\n{_section(sheet, '')}\n"
+        f"<body>\n<main>\n<h1>{title}</h1>\n{_section(sheet, '', None)}\n"
         f"<footer>{_escaped(made)}</footer>\n</main>\n</body>\n</html>\n"
     )
 
 
-def _section(sheet: Sheet, title: str) -> str:
-    blocks = "".join(_block(sheet.title, block) for block in sheet.blocks)
-    warnings = "".join(_block("", Remark("warning", "warning", warning)) for warning in sheet.warnings)
+def _section(sheet: Sheet, title: str, most: int | None) -> str:
+    blocks = "".join(_block(sheet.title, block, most) for block in sheet.blocks)
+    warnings = "".join(_block("", Remark("warning", "warning", warning), most) for warning in sheet.warnings)
     label = _escaped(sheet.title)
     return f'<section class="dcos-etcd" aria-label="{label}"><style>{_STYLE}</style>{title}{blocks}{warnings}</section>'
 
 
-def _block(title: str, block: Block) -> str:
+def _block(title: str, block: Block, most: int | None) -> str:
     match block:
         case Fields(pairs, tone):
             return _wide(title, "", _pairs(pairs, tone), hidden=True)
         case Table():
-            return _table(block)
+            return _table(block, most)
         case Steps(heading, steps):
             return f"<p>{_escaped(heading)}</p><ol>{''.join(f'<li>{_escaped(step)}</li>' for step in steps)}</ol>"
         case Remark(tone, head, text, details):
@@ -129,16 +132,18 @@ def _pairs(pairs: Iterable[tuple[str, str]], tone: str = "plain") -> str:
     return "".join(f'<tr><th scope="row">{_escaped(name)}</th>{cell}</tr>' for (name, _), cell in rows)
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, most: int | None) -> str:
     right = [' class="de-r"' if column in table.right else "" for column in table.columns]
     heads = "".join(
         f'<th scope="col"{flush}>{_escaped(column)}</th>' for column, flush in zip(table.columns, right, strict=True)
     )
     bars = [_bar(share) for share in table.shares] or [""] * len(table.rows)
-    rows = (
+    rows = [
         f"<tr>{''.join(f'<td{flush}>{_escaped(cell)}</td>' for cell, flush in zip(row, right, strict=True))}{bar}</tr>"
-        for row, bar in zip(table.rows, bars, strict=True)
-    )
+        for row, bar in zip(table.rows[:most], bars[:most], strict=True)
+    ]
+    if more := len(table.rows) - len(rows):
+        rows.append(f'<tr><td colspan="{len(table.columns)}">and {more} more</td></tr>')
     head = f"<thead><tr>{heads}{'<td></td>' * bool(table.shares)}</tr></thead>"
     return _wide(table.title or table.columns[-1], head, "".join(rows), hidden=not table.title)
 

@@ -84,7 +84,8 @@ def _in_notebook() -> bool:
 @contextmanager
 def _notebook_bars() -> Iterator[CoreCallback]:
     """Draw a bar for each stage, and take them away at the end, whatever that is."""
-    make = _TqdmBar if find_spec("tqdm") else _OwnBar
+    # Without ipywidgets tqdm has but its bar for terminals, which notebooks show as an error's output.
+    make = _TqdmBar if find_spec("tqdm") and find_spec("ipywidgets") else _OwnBar
     bars: dict[str, _TqdmBar | _OwnBar] = {}
     try:
 
@@ -100,11 +101,10 @@ def _notebook_bars() -> Iterator[CoreCallback]:
 
 
 class _TqdmBar:
-    """tqdm's widget where ipywidgets is installed, else its text; a stage that was stopped leaves its bar."""
+    """tqdm's widget; a stage that was stopped leaves its bar."""
 
     def __init__(self, label: str) -> None:
-        flavour: Any = import_module("tqdm.notebook" if find_spec("ipywidgets") else "tqdm.std")
-        self._bar = flavour.tqdm(desc=label, unit="B", unit_scale=True, leave=False)
+        self._bar: Any = import_module("tqdm.notebook").tqdm(desc=label, unit="B", unit_scale=True, leave=False)
 
     def show(self, done: int, total: int | None) -> None:
         self._bar.total = total

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 # Legible on white and on black, and told apart by people who see few colours.
 _NOW, _HISTORY, _FREE = "#4a90d9", "#e0913a", "#9aa5b1"
 _LONGEST_LABEL = 40
-_BAR_HEIGHT, _MARGIN_HEIGHT = 0.32, 1.2
+_BAR_HEIGHT, _MARGIN_HEIGHT = 0.32, 1.4
+# Of ticks: sizes are written with two digits.
+_STEPS = (1, 2, 5, 10)
 
 
 def room(stats: Stats, ax: Axes | None, *, by: str, most: int) -> Axes:
@@ -43,7 +45,7 @@ def _by_prefix(stats: Stats, ax: Axes | None, most: int) -> Axes:
     ends = [sum(both) for both in zip(now, before, strict=True)]
     _sized(drawn, labels, [f" {human_size(end)}" for end in ends], ends)
     drawn.set_title(f"What takes the room at revision {stats.revision}")
-    drawn.legend(loc="lower right")
+    _explained(drawn)
     return drawn
 
 
@@ -57,13 +59,15 @@ def _by_revision(stats: Stats, ax: Axes | None) -> Axes:
         align="edge",
         color=_NOW,
         edgecolor="white",
-        label="bytes of values that are still in the file",
     )
     drawn.yaxis.set_major_formatter(_human)
     drawn.xaxis.set_major_formatter(_whole)
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - loaded with the axes
+
+    drawn.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
     drawn.set_xlabel("revision")
+    drawn.set_ylabel("values still in the file")
     drawn.set_title(f"What was written when, up to revision {stats.revision}")
-    drawn.legend(loc="upper left")
     return drawn
 
 
@@ -79,7 +83,7 @@ def members(diagnosis: Diagnosis, ax: Axes | None) -> Axes:
     notes = [f" {_said(facts)}" for facts in asked]
     _sized(drawn, [_label(facts.name or facts.endpoint) for facts in asked], notes, size)
     drawn.set_title(f"Databases of {len(asked)} members: {'healthy' if diagnosis.healthy else 'unhealthy'}")
-    drawn.legend(loc="lower right")
+    _explained(drawn)
     return drawn
 
 
@@ -118,6 +122,14 @@ def _sized(ax: Axes, labels: list[str], notes: list[str], ends: list[int]) -> No
     # Room for the notes to the right of the longest bar.
     ax.set_xlim(0, max([*ends, 1]) * 1.45)
     ax.xaxis.set_major_formatter(_human)
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - whoever gave axes has matplotlib
+
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+
+
+def _explained(ax: Axes) -> None:
+    """Put the legend below the axes, whatever their height."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=2.2, ncols=2, frameon=False)
 
 
 def _human(size: float, _place: object = None) -> str:
