@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dcos_etcd import Progress
     from dcos_etcd.testing import Cluster, EtcdBinaries
 
 
@@ -156,6 +158,38 @@ def test_a_run_that_was_killed_is_finished_by_the_next(
     assert (report.created, report.planned.unchanged) == (2000 - written, written)
     assert report.transactions == -(-report.created // 128)
     assert dcos_etcd.compare(archive, cluster.endpoints, ignore_rewritten=True, only_keys=True).equal
+
+
+def test_a_run_that_loses_the_leader_is_finished_by_the_next_and_writes_nothing_twice(
+    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    with make_cluster(3, binaries=some_etcd) as cluster:
+        gateway = connect(cluster)
+        for first in range(0, 2000, 100):
+            gateway.transact([put(b"/a/%04d" % number, b"v%d" % number) for number in range(first, first + 100)])
+        archive = saved(cluster, tmp_path)
+        gateway.transact([delete(b"/a/", b"/a0")])
+        leader = cluster.leader()
+        plan = dcos_etcd.plan_put_back(archive, [leader.client_url], prefix="/a/", command_timeout=5)
+
+        def kill_the_leader(progress: Progress) -> None:
+            # A callback is not called more often than that.
+            time.sleep(0.06)
+            if progress.stage == "write" and progress.done > 3000 and leader.running:
+                leader.kill()
+
+        with pytest.raises(PutBackStoppedError) as stopped:
+            plan.apply(progress=kill_the_leader)
+        assert isinstance(stopped.value.__cause__, EndpointUnavailableError)
+        assert 0 < stopped.value.done < 2000
+
+        survivors = [member.client_url for member in cluster.members if member is not leader]
+        report = dcos_etcd.put_back(archive, survivors, prefix="/a/")
+        # The transaction that got no answer may have been carried out.
+        assert 2000 - stopped.value.done - report.created in {0, 128}
+        rows = cluster.etcdctl_json("get", "--prefix", "/a/", endpoints=survivors)["kvs"]
+        assert [(2000, {1})] == [(len(rows), {row["version"] for row in rows})]
+        assert dcos_etcd.compare(archive, survivors, ignore_rewritten=True, only_keys=True).equal
 
 
 def test_transactions_stay_below_the_limits_of_the_server(

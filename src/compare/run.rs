@@ -29,6 +29,27 @@ pub struct Comparison {
     merge: Merge,
 }
 
+/// Feeds a side that has run dry, and says whether there was one. A snapshot comes before a cluster, which is then asked
+/// for the keys that lie beside those of the snapshot.
+///
+/// # Errors
+/// Those of [`Source::next`].
+pub async fn feed(
+    merge: &mut Merge,
+    (a, b): (&mut Source, &mut Source),
+    keep: bool,
+    progress: &dyn Progress,
+) -> Result<bool> {
+    let dry = [Side::A, Side::B].into_iter().filter(|side| merge.is_dry(*side));
+    let page_keys = |side| if side == Side::A { a.page_keys() } else { b.page_keys() };
+    let Some(side) = dry.min_by_key(|side| page_keys(*side).is_some()) else { return Ok(false) };
+    let near = page_keys(side).and_then(|keys| merge.ahead(side, keys));
+    let source = if side == Side::A { a } else { b };
+    let batch = source.next(near, keep, progress).await?;
+    merge.feed(side, batch);
+    Ok(true)
+}
+
 impl Comparison {
     /// Begins to compare; `values` says whether differences come with their values.
     #[must_use]
@@ -52,10 +73,8 @@ impl Comparison {
             if !found.is_empty() {
                 return self.with_values(found, progress);
             }
-            match self.merge.wants() {
-                Some(Side::A) => self.merge.feed(Side::A, self.a.next(self.values, progress).await?),
-                Some(Side::B) => self.merge.feed(Side::B, self.b.next(self.values, progress).await?),
-                None => return Ok(Vec::new()),
+            if !feed(&mut self.merge, (&mut self.a, &mut self.b), self.values, progress).await? {
+                return Ok(Vec::new());
             }
         }
     }
