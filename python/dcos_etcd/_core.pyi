@@ -116,6 +116,7 @@ class Reader:
         revision: int | None,
         depth: int,
         top: int,
+        spans: int,
     ) -> dict[str, Any]: ...
     def users(self) -> list[tuple[str, list[str], bool]]: ...
 

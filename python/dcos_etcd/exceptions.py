@@ -20,6 +20,7 @@ catches in such a place::
     ├── KeyNotFoundError            (KeyError)
     ├── BootstrapError              (ValueError)
     ├── InvalidArgumentError        (ValueError)
+    ├── MissingDependencyError      (ImportError)
     ├── EndpointUnavailableError    (ConnectionError)
     ├── AccessDeniedError           (PermissionError)
     ├── BrokenStreamError           (ConnectionError)
@@ -35,7 +36,7 @@ A plain failure of the file system stays the plain `OSError` that it is, with it
 
 An exception that a progress callback raises, and `KeyboardInterrupt`, come through unchanged.
 
-This module imports nothing of the package: the extension module imports it to raise what stands here.
+This module imports nothing of the package when it is loaded: the extension module imports it to raise what stands here.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ __all__ = [
     "FutureRevisionError",
     "InvalidArgumentError",
     "KeyNotFoundError",
+    "MissingDependencyError",
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
@@ -122,6 +124,12 @@ class EtcdError(Exception):
         """Pickle by constructor arguments: an OSError would otherwise come back with its own idea of them."""
         arguments = {name: getattr(self, name) for name in self._arguments}
         return _rebuild, (type(self), self.message, arguments), dict(self.__dict__)
+
+    def _render_traceback_(self) -> list[str]:
+        """Tell IPython what to show in a notebook: the user's own lines, the message, and what to do."""
+        from dcos_etcd import _traceback  # noqa: PLC0415 - only where somebody looks; it knows the exceptions
+
+        return _traceback.lines(self)
 
 
 def _rebuild(cls: type[EtcdError], message: str, arguments: dict[str, Any]) -> EtcdError:
@@ -343,6 +351,23 @@ class BootstrapError(EtcdError, ValueError):
 
 class InvalidArgumentError(EtcdError, ValueError):
     """A value that the caller gave makes no sense, alone or beside another one."""
+
+
+class MissingDependencyError(EtcdError, ImportError):
+    """A package is not installed that only some use of this one needs.
+
+    Attributes:
+        package: The package; also `name`.
+        extra: The extra of this package that brings it.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("package", "extra")
+
+    def __init__(self, message: str, *, package: str, extra: str) -> None:
+        ImportError.__init__(self, message, name=package)
+        self.message = message
+        self.package = package
+        self.extra = extra
 
 
 class EndpointUnavailableError(EtcdError, ConnectionError):

@@ -225,8 +225,9 @@ class SnapshotView(Mapping[bytes, Entry]):
         start: Key | None = None,
         end: Key | None = None,
         top: int = 10,
+        spans: int = 10,
     ) -> Stats:
-        """Count keys, bytes and versions by prefix, and find the largest values and the most rewritten keys.
+        """Count keys, bytes and versions by prefix and by revision, and find the keys that stand out.
 
         Args:
             depth: How many parts of a key, which a `/` ends, make a prefix.
@@ -234,11 +235,12 @@ class SnapshotView(Mapping[bytes, Entry]):
             start: As for `range`.
             end: As for `range`.
             top: How many keys to list by their values' size, and by their versions.
+            spans: Into how many spans the revisions of the file are divided, at most.
         """
-        if depth < 0 or top < 0:
-            raise InvalidArgumentError(f"depth: {depth}, top: {top}: neither can be negative")
+        if min(depth, top, spans) < 0:
+            raise InvalidArgumentError(f"depth: {depth}, top: {top}, spans: {spans}: none can be negative")
         bounds = _bounds(prefix, start, end)
-        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top))
+        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top, spans=spans))
 
     def to_arrow(
         self,

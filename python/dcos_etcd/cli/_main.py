@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dcos_etcd.cli import (
     _backup,
+    _completion,
     _diagnostic,
     _diff,
     _flags,
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command", help=argparse.SUPPRESS)
     for command in _COMMANDS:
         command.add(commands)
+    _completion.add(commands, _parser)
     listed = "\n".join(f"  {name:12}{chosen.description}" for name, chosen in commands.choices.items())
     parser.epilog = _EPILOG.format(commands=listed)
     return parser
