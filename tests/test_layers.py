@@ -42,6 +42,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "history": {"snapshot"},
         "compare": {"history"},
         "put_back": {"history", "compare"},
+        "compose": set(),
         "data_dir": {"snapshot"},
         "restore": {"snapshot", "data_dir"},
         "backup": {"snapshot"},
@@ -64,6 +65,7 @@ RUST_FORBIDDEN = {
 # The only places that name these crates.
 CRATE_HOMES = {
     "pyo3": ("python",),
+    "pyo3_async_runtimes": ("python/runtime.rs",),
     "etcd_client": ("client", "backup", "diagnose"),
     "arrow_array": ("python/arrow.rs",),
     "arrow_schema": ("python/arrow.rs",),
@@ -148,12 +150,13 @@ PYTHON_LAYERS = (
     {"models"},
     {"_sheet"},
     {"_text", "_html"},
-    {"_access", "_rewrite", "display"},
+    {"_access", "_rewrite", "_steps", "display"},
     {"_progress", "listing"},
     {"changes"},
     {"plots", "showing"},
     {"api", "reader"},
     {"comparing", "putting_back"},
+    {"aio"},
     {"dcos"},
     {"cli"},
     {"__main__"},
@@ -168,7 +171,7 @@ PYTHON_LOOKS = {
 }
 
 # Modules that serve tests are free of layers, and nothing imports them.
-PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin", "_etcd_processes", "_etcd_programs"}
+PYTHON_TEST_SERVANTS = {"testing", "pytest_plugin"}
 
 
 def python_files() -> list[Path]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd.testing import ClusterFactory
 
 LINE = "3.6"
 
@@ -318,9 +318,9 @@ def test_a_damaged_page_is_told_with_its_place_and_the_rest_can_be_read(one: Sou
 
 
 def test_the_database_of_a_running_etcd_is_read_without_a_lock_and_said_not_to_be_a_snapshot(
-    some_etcd: EtcdBinaries, make_cluster: Callable[..., Cluster]
+    etcd_cluster: ClusterFactory,
 ) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+    cluster = etcd_cluster(1)
     cluster.start()
     cluster.etcdctl("put", "a", "1")
     [member] = cluster.members

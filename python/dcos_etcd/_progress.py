@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from contextlib import contextmanager
 from importlib import import_module
@@ -9,10 +10,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from dcos_etcd.display import human_size
+from dcos_etcd.exceptions import InvalidArgumentError
 from dcos_etcd.models import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     Stage = Literal["receive", "read", "check", "write", "sync"]
     CoreCallback = Callable[[Stage, int, int | None], object]
@@ -23,7 +25,7 @@ _LABELS = {"receive": "receiving", "read": "reading", "check": "checking", "writ
 
 
 @contextmanager
-def reporting(progress: bool | Callable[[Progress], object] | None) -> Iterator[CoreCallback | None]:  # noqa: FBT001
+def reporting(progress: bool | Callable[[Progress], object] | None) -> Generator[CoreCallback | None]:  # noqa: FBT001
     """Yield the callback that the core gets; a bar is drawn only in a notebook, and where stderr is a terminal."""
     if progress is None or progress is False:
         yield None
@@ -37,6 +39,8 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Iterator[
                 yield callback
         else:
             yield None
+    elif inspect.iscoroutinefunction(progress):
+        raise InvalidArgumentError("progress: a coroutine function would be called and never awaited; give a plain one")
     else:
         yield _events(progress)
 
@@ -49,7 +53,7 @@ def _events(callback: Callable[[Progress], object]) -> CoreCallback:
 
 
 @contextmanager
-def _bar() -> Iterator[CoreCallback]:
+def _bar() -> Generator[CoreCallback]:
     from rich import progress as rich  # noqa: PLC0415 - 90 ms that only a terminal pays
     from rich.console import Console  # noqa: PLC0415
 
@@ -82,7 +86,7 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def _notebook_bars() -> Iterator[CoreCallback]:
+def _notebook_bars() -> Generator[CoreCallback]:
     """Draw a bar for each stage, and take them away at the end, whatever that is."""
     # Without ipywidgets tqdm has but its bar for terminals, which notebooks show as an error's output.
     make = _TqdmBar if find_spec("tqdm") and find_spec("ipywidgets") else _OwnBar

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd._sheet import Sheet, Table, fields, visible
@@ -184,7 +185,7 @@ def plan_json(counts: PutBackCounts, place: Mapping[str, Any]) -> str:
 
 
 def _members(model: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - any model
-    return [(name, plain(getattr(model, name))) for name in type(model).__slots__]
+    return [(field.name, plain(getattr(model, field.name))) for field in dataclasses.fields(model)]
 
 
 def _entry(entry: Entry | None, size: int | None, *, values: bool) -> dict[str, Any] | None:
@@ -216,4 +217,6 @@ def _state(state: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value ou
                 {"kind": one.kind, **member("key", one.key), **member("range_end", one.range_end)}
                 for one in state.permissions
             ]
+        case _:
+            pass
     return document

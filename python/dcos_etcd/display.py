@@ -13,6 +13,7 @@ from dcos_etcd._sheet import Fields, Remark, Sheet, Steps, Table, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeGuard
 
     from dcos_etcd._sheet import Block
     from dcos_etcd.models import (
@@ -50,13 +51,17 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value out
     """Turn a model into what JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple):
+    if _is_tuple(value):
         return [plain(one) for one in value]
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    return isinstance(value, tuple)
 
 
 def to_json(document: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -186,7 +191,7 @@ def diagnosis_json(diagnosis: Diagnosis, **more: Any) -> str:  # noqa: ANN401 - 
 def _endpoint_document(facts: EndpointFacts) -> dict[str, Any]:
     """Add the member's id as a number; as hexadecimal text every id survives readers that count in doubles."""
     renamed = {"member_id": "member_id_hex", "cluster_id": "cluster_id_hex", "leader": "leader_hex"}
-    document = {}
+    document: dict[str, Any] = {}
     for name, value in plain(facts).items():
         if name == "member_id":
             document["member_id"] = None if value is None else int(value, 16)

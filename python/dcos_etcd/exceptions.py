@@ -248,7 +248,7 @@ class CorruptSnapshotError(SnapshotError):
 
     def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
         super().__init__(message, path=path)
-        self.defects = tuple(defects)
+        self.defects: tuple[Defect, ...] = tuple(defects)
 
 
 class StorageVersionError(SnapshotError):
@@ -381,7 +381,7 @@ class EndpointUnavailableError(EtcdError, ConnectionError):
 
     def __init__(self, message: str, *, tried: Iterable[tuple[str, str]]) -> None:
         super().__init__(message)
-        self.tried = tuple((endpoint, reason) for endpoint, reason in tried)
+        self.tried: tuple[tuple[str, str], ...] = tuple((endpoint, reason) for endpoint, reason in tried)
 
 
 class AccessDeniedError(EtcdError, PermissionError):
@@ -482,7 +482,7 @@ class RestoreUnprovenError(EtcdError, RuntimeError):
     def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
         super().__init__(message)
         self.path = path
-        self.defects = tuple(defects)
+        self.defects: tuple[Defect, ...] = tuple(defects)
 
 
 class DcosError(EtcdError, RuntimeError):

@@ -5,8 +5,8 @@ use super::source::Source;
 use crate::error::Result;
 use crate::progress::Progress;
 
-/// Differences that are handed over at once.
-const MOST: usize = 1024;
+/// Differences that are handed over at once: few enough to keep an event loop that takes them for a moment only.
+const MOST: usize = 256;
 /// Bytes of values that are handed over at once, one difference at least.
 const VALUE_BYTES: u64 = 8 << 20;
 

@@ -56,7 +56,7 @@ def _run(flags: argparse.Namespace, cluster: dict[str, Any]) -> int:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        differences = comparing.Differences(
+        differences = comparing.begin(
             flags.a,
             flags.b,
             cluster=cluster,

@@ -108,7 +108,7 @@ def _or(given: str | None, default: str) -> str:
 def run(flags: argparse.Namespace) -> int:
     from dcos_etcd import api, dcos, display  # noqa: PLC0415
 
-    shared = {
+    shared: dict[str, Any] = {
         "bump_revision": flags.bump_revision,
         "mark_compacted": flags.mark_compacted,
         "revision": flags.revision,

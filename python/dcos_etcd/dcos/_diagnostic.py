@@ -177,7 +177,7 @@ def _clusters(
 ) -> dict[str, tuple[str, str]]:
     """Find each master's cluster and who tells it: its etcd, what that tells its peers, or the files on this master."""
     by_endpoint = {facts.endpoint: facts for facts in endpoints}
-    told = {}
+    told: dict[str, tuple[str, str]] = {}
     for host in hosts:
         facts = by_endpoint.get(profile.endpoint(host))
         if facts is not None and facts.reachable and facts.cluster_id:
