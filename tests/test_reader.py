@@ -410,6 +410,17 @@ def test_get_prints_the_value_its_history_or_json(one: Source) -> None:
     assert wrong.returncode == 2
 
 
+def test_stats_write_a_page_of_what_they_print(one: Source, tmp_path: Path) -> None:
+    page = tmp_path / "stats.html"
+    printed = shell("stats", one.archive, "--html", page).stdout.decode()
+
+    assert printed == shell("stats", one.archive).stdout.decode()
+    [cells] = [line.split() for line in printed.splitlines() if line.endswith(" churn/")]
+    html = page.read_text(encoding="utf-8")
+    assert f'<td class="de-r">{cells[0]}</td>' in html
+    assert "<td>churn/</td>" in html
+
+
 def test_stats_add_up_in_json_and_fit_a_terminal(one: Source) -> None:
     document = json.loads(shell("stats", one.archive, "-w", "json", "--depth", "1").stdout)
     table = shell("stats", one.archive).stdout.decode()
