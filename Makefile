@@ -50,7 +50,7 @@ check: $(MODULE) ## Formatting, lints, types, stubs, documentation
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest dcos_etcd._core
 	$(BIN)/basedpyright --warnings
-	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal
+	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal >$(VENV)/verifytypes.txt || { cat $(VENV)/verifytypes.txt; exit 1; }
 	$(MAKE) --no-print-directory docs
 
 docs: $(MODULE) ## Build the site into target/docs; a warning is an error

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeGuard
 
     from _pytest import nodes
     from pluggy import Result
@@ -92,9 +93,14 @@ def _releases(config: pytest.Config) -> Releases:
         from dcos_etcd.testing import Releases  # noqa: PLC0415 - only where a fixture is used
 
         # Absolute, for tests change the working directory.
-        directories = [config.invocation_params.dir / directory for directory in config.getoption("--etcd-bin")]
-        config.stash[_RELEASES] = Releases(directories, config.getoption("--etcd-version"))
+        directories = [config.invocation_params.dir / directory for directory in _given(config, "--etcd-bin")]
+        config.stash[_RELEASES] = Releases(directories, _given(config, "--etcd-version"))
     return config.stash[_RELEASES]
+
+
+def _given(config: pytest.Config, option: str) -> list[str]:
+    given: list[str] | None = config.getoption(option)
+    return given or []
 
 
 def _marked(node: nodes.Node) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def _marked(node: nodes.Node) -> dict[str, Any]:
     return said
 
 
-def _several(said: object) -> bool:
+def _several(said: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(said, list | tuple)
 
 
@@ -119,7 +125,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     said = _marked(metafunc.definition)
     taken = {name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")}
-    versions = metafunc.config.getoption("--etcd-version")
+    versions = _given(metafunc.config, "--etcd-version")
     if "etcd_binaries" not in taken and (
         _several(said.get("version")) or len(versions) > 1 or not {"all", "lines"}.isdisjoint(versions)
     ):
@@ -134,7 +140,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _choose(config: pytest.Config, said: Mapping[str, Any], nodeid: str) -> Sequence[Any]:
     version = said.get("version")
     try:
-        return _releases(config).choose(list(version) if isinstance(version, list | tuple) else [version])
+        return _releases(config).choose(list(version) if _several(version) else [version])
     except ValueError as error:
         wrong = str(error)
     # Not where it was caught, for the report would show both.
@@ -287,7 +293,8 @@ def _logs(item: pytest.Item) -> Iterator[tuple[str, str]]:
 
     Once for a test: a teardown that fails too would only say it again.
     """
-    logs = [(cluster, member, member._chatter) for cluster in item.stash.get(_MADE, []) for member in cluster.members]
+    none: list[Cluster] = []
+    logs = [(cluster, member, member._chatter) for cluster in item.stash.get(_MADE, none) for member in cluster.members]
     if _SHARED in item.stash:
         cluster, starts = item.stash[_SHARED]
         logs += [(cluster, member, start) for member, start in zip(cluster.members, starts, strict=False)]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
+    from typing import TypeGuard
 
     Text: TypeAlias = str | bytes
     Versions: TypeAlias = Text | Sequence[Text | None]
@@ -50,7 +51,7 @@ def make_snapshot(path: str | os.PathLike[str], keys: Keys) -> int:
 
 
 @contextmanager
-def snapshot_file(snapshot: str | os.PathLike[str] | Keys) -> Iterator[Path]:
+def snapshot_file(snapshot: str | os.PathLike[str] | Keys) -> Generator[Path]:
     """A snapshot as a file, which is a temporary one when it is made of keys."""
     if not isinstance(snapshot, Mapping):
         yield Path(snapshot)
@@ -64,7 +65,7 @@ def snapshot_file(snapshot: str | os.PathLike[str] | Keys) -> Iterator[Path]:
 def _changes(keys: Keys) -> Iterable[tuple[bytes, bytes | None]]:
     from dcos_etcd.exceptions import InvalidArgumentError  # noqa: PLC0415 - light, and needed by none but this
 
-    seen = set()
+    seen: set[bytes] = set()
     for name, given in keys.items():
         key = _encoded(name, "a key")
         versions: Sequence[Text | None] = [given] if isinstance(given, str | bytes) else _listed(given, name)
@@ -84,8 +85,12 @@ def _changes(keys: Keys) -> Iterable[tuple[bytes, bytes | None]]:
             yield key, value
 
 
+def _is_sequence(given: object) -> TypeGuard[Sequence[Text | None]]:
+    return isinstance(given, list | tuple)
+
+
 def _listed(given: object, name: Text) -> Sequence[Text | None]:
-    if isinstance(given, list | tuple):
+    if _is_sequence(given):
         return given
     raise TypeError(f"the value of {name!r} is {type(given).__name__}, not str, bytes or a list of them")
 
