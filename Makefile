@@ -65,7 +65,7 @@ py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both
 	rm -rf dist
 	$(BIN)/maturin build --release --locked --sdist --out dist
-	@for python in python3.14t python3.15t; do ! command -v $$python >/dev/null \
+	@for python in python3.13t python3.14t; do ! command -v $$python >/dev/null \
 		|| $(BIN)/maturin build --release --locked --out dist --interpreter $$python || exit 1; done
 	$(BIN)/python tests/distributions.py check
 
