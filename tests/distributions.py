@@ -3,8 +3,8 @@
     python tests/distributions.py check   # names, contents and metadata of dist/
     python tests/distributions.py test    # the wheel, and the wheel that the sdist makes, installed and tested
 
-An environment is clean: a venv of its own with the distribution, its extras `completion` and `testing`, and pytest. The sdist is built in
-one, where Rust and pip are all that there is.
+An environment is clean: a venv of its own with the distribution, its extras `completion` and `testing`, and pytest. The
+sdist is built in one, where Rust and pip are all that there is.
 """
 
 # ruff: noqa: T201 - it prints what it found
