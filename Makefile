@@ -50,7 +50,7 @@ check: $(MODULE) ## Formatting, lints, types, stubs, documentation
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest dcos_etcd._core
 	$(BIN)/basedpyright --warnings
-	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal
+	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal >$(VENV)/verifytypes.txt || { cat $(VENV)/verifytypes.txt; exit 1; }
 	$(MAKE) --no-print-directory docs
 
 docs: $(MODULE) ## Build the site into target/docs; a warning is an error
@@ -65,6 +65,8 @@ py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both
 	rm -rf dist
 	$(BIN)/maturin build --release --locked --sdist --out dist
+	@for python in python3.13t python3.14t; do ! command -v $$python >/dev/null \
+		|| $(BIN)/maturin build --release --locked --out dist --interpreter $$python || exit 1; done
 	$(BIN)/python tests/distributions.py check
 
 test-wheels: dist etcd-binaries ## Install wheel and sdist into clean environments of every CPython here, and try them

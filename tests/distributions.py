@@ -3,8 +3,8 @@
     python tests/distributions.py check   # names, contents and metadata of dist/
     python tests/distributions.py test    # the wheel, and the wheel that the sdist makes, installed and tested
 
-An environment is clean: a venv of its own with the distribution, its extra `testing`, and pytest. The sdist is built in
-one, where Rust and pip are all that there is.
+An environment is clean: a venv of its own with the distribution, its extras `completion` and `testing`, and pytest. The
+sdist is built in one, where Rust and pip are all that there is.
 """
 
 # ruff: noqa: T201 - it prints what it found
@@ -37,7 +37,14 @@ ABOUT = "import sys, sysconfig; print(*sys.version_info[:2], bool(sysconfig.get_
 
 REQUIREMENTS = ["pytest>=9.0,<10", "pytest-timeout>=2.4,<3"]
 
-TESTS = ["test_public_api.py", "test_exceptions.py", "test_models.py", "test_cli.py", "cli", "test_cli_live.py"]
+TESTS = [
+    "test_public_api.py",
+    "test_exceptions.py",
+    "test_models.py",
+    "test_made_snapshots.py",
+    "cli",
+    "test_cli_live.py",
+]
 """What is tried everywhere: names, models, the command line, and a real cluster backed up and restored."""
 
 NOT_IN_SDIST = re.compile(r"/(target|dist|\.venv|\.git|\.ci)/|\.so$|__pycache__")
@@ -193,14 +200,14 @@ def make_environment(python: Python, directory: Path) -> Path:
 def attempt(python: Python, environment: Path, wheel: Path) -> None:
     """Install a wheel, and run the tests of it away from the source."""
     started = time.monotonic()
-    run(environment, "-m", "pip", "install", "--quiet", f"{wheel}[testing]", *REQUIREMENTS)
+    run(environment, "-m", "pip", "install", "--quiet", f"{wheel}[completion,testing]", *REQUIREMENTS)
     run(environment, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel))
     away = environment.parent.parent / "source"
     shutil.rmtree(away, ignore_errors=True)
     for name in ("tests", "docs"):
         shutil.copytree(ROOT / name, away / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", away)
-    tests = [str(away / "tests" / name) for name in TESTS if (away / "tests" / name).exists()]
+    tests = [str(away / "tests" / name) for name in TESTS]
     told = run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, directory=away)
     where = run(environment, "-c", "import dcos_etcd; print(dcos_etcd.__file__)")
     assert Path(where.strip()).is_relative_to(environment.parent.parent), where

@@ -126,7 +126,7 @@ def reference() -> str:
 def test_the_reference_holds_every_public_name() -> None:
     listed = set(re.findall(r"^\.\. auto(?:function|class|exception):: (\w+)", reference(), re.MULTILINE))
 
-    assert listed == {*dcos_etcd.__all__} - {"__version__"}
+    assert listed == {*dcos_etcd.__all__} - {"__version__", "aio"}
 
 
 def test_the_reference_of_dcos_holds_every_public_name() -> None:
@@ -136,6 +136,11 @@ def test_the_reference_of_dcos_holds_every_public_name() -> None:
 
     assert found
     assert set(found[1].split(", ")) == {*dcos.__all__}
+
+
+@pytest.mark.parametrize("module", ["dcos_etcd.aio", "dcos_etcd.testing"])
+def test_the_reference_holds_a_whole_module(module: str) -> None:
+    assert f".. automodule:: {module}\n   :members:\n" in reference()
 
 
 def test_the_tree_of_exceptions_is_that_of_the_classes() -> None:

@@ -16,8 +16,10 @@ Tone = Literal["plain", "good", "info", "warning", "critical"]
 
 # Line and paragraph separators, marks and overrides of the direction of writing.
 _UNSEEN = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
-_CONTROLS |= {code: f"\\u{code:04x}" for code in _UNSEEN}
+_CONTROLS = {
+    **{code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"},
+    **{code: f"\\u{code:04x}" for code in _UNSEEN},
+}
 _BREAKS = {**_CONTROLS, ord("\n"): "\\n", ord("\t"): "\\t"}
 
 

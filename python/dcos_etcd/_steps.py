@@ -6,6 +6,7 @@ the calling thread; `dcos_etcd.aio` awaits the same steps.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Generator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -28,12 +29,15 @@ Via = Callable[..., object]
 class Work(Protocol[R]):
     """What is about to be done, once: `_core.Work`, or a `Calculation`."""
 
+    @abstractmethod
     def wait(self) -> R:
         """Do it on the calling thread."""
 
+    @abstractmethod
     def start(self, via: Via) -> asyncio.Future[R]:
         """Do it beside the running event loop."""
 
+    @abstractmethod
     def stop(self) -> None:
         """Have it end as soon as it can."""
 
@@ -51,7 +55,7 @@ class Calculation(Generic[R]):
         """Do it on the calling thread."""
         return self._calculate()
 
-    def start(self, _via: Via) -> asyncio.Future[R]:
+    def start(self, via: Via) -> asyncio.Future[R]:  # noqa: ARG002 - the core's own work needs it
         """Do it on a thread of the event loop's executor."""
         import asyncio  # noqa: PLC0415 - only who awaits comes here
 

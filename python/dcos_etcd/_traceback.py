@@ -45,7 +45,7 @@ def _frames_and_message(error: EtcdError) -> list[str]:
 
 def _outside(frames: TracebackType | None) -> TracebackType | None:
     """Leave out the frames of this package."""
-    kept = []
+    kept: list[TracebackType] = []
     while frames is not None:
         if not frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
             kept.append(frames)

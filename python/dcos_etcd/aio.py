@@ -22,7 +22,7 @@ said here is what awaiting adds.
 from __future__ import annotations
 
 import asyncio
-import json  # noqa: F401 - what crosses from the core is read with it: loaded here, not while a loop waits
+import json as json  # noqa: PLC0414 - what crosses from the core is read with it: loaded here, not while a loop waits
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar

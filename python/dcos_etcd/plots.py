@@ -1,5 +1,8 @@
 """What people would rather look at than read: what takes the room, and members side by side; through matplotlib."""
 
+# matplotlib leaves the types of most of its keywords open.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -50,7 +50,8 @@ def _prepare(parser: argparse.ArgumentParser, shtab: Any) -> None:  # noqa: ANN4
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif action.metavar in _DIRECTORIES:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        if isinstance(action.choices, dict):
+        commands: dict[str, argparse.ArgumentParser] | None = getattr(action, "choices", None)
+        if isinstance(commands, dict):
             action.help = None
-            for command in action.choices.values():
+            for command in commands.values():
                 _prepare(command, shtab)

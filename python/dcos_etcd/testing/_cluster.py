@@ -81,9 +81,9 @@ class Cluster:
         names: str = "m",
         log_level: str = "warn",
     ) -> None:
-        self.binaries = binaries or EtcdBinaries.find(version)
+        self.binaries: EtcdBinaries = binaries or EtcdBinaries.find(version)
         self.token = token
-        self.extra_args = list(extra_args)
+        self.extra_args: list[str] = list(extra_args)
         self._names = names
         self._log_level = log_level
         self.user = ("root", "root") if auth is True else auth or None
@@ -92,20 +92,22 @@ class Cluster:
         self._made = 0
         self.members: list[Member] = []
         self._temporary = tempfile.TemporaryDirectory(prefix="dcos-etcd-") if directory is None else None
-        self.directory = Path(self._temporary.name if self._temporary else directory or ".")
+        self.directory: Path = Path(self._temporary.name if self._temporary else directory or ".")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self.certificates = Certificates.create(self.directory / "tls") if tls is True else tls or None
+            self.certificates: Certificates | None = (
+                Certificates.create(self.directory / "tls") if tls is True else tls or None
+            )
             handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
             if self.certificates:
                 handlers.append(urllib.request.HTTPSHandler(context=self.certificates.context()))
-            self.opener = urllib.request.build_opener(*handlers)
+            self.opener: urllib.request.OpenerDirector = urllib.request.build_opener(*handlers)
             for _ in range(members):
                 self.members.append(self._make_member())
         except BaseException:
             self.close()
             raise
-        self.initial_cluster = {member.name: member.peer_url for member in self.members}
+        self.initial_cluster: dict[str, str] = {member.name: member.peer_url for member in self.members}
 
     @classmethod
     def restored(

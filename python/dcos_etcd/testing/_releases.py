@@ -49,7 +49,7 @@ class Releases:
             directories: What `--etcd-bin` says.
             versions: What `--etcd-version` says.
         """
-        self.directories = tuple(directories)
+        self.directories: tuple[str | os.PathLike[str], ...] = tuple(directories)
         self._versions = tuple(versions)
         self._chosen: list[Choice] | None = None
 
