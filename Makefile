@@ -10,12 +10,14 @@ CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
 # Options for pytest, as in `make py-test ARGS='-k matrix -x'`, or for the measurements, as in
 # `make bench ARGS='--directory /mnt/scratch'`.
 ARGS ?=
+# For each target of `make fuzz`.
+SECONDS ?= 60
 
 # protoc, which etcd-client's build script calls, comes in a wheel.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small bench-large bench-libraries clean
+.PHONY: help setup build demo test check rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-libraries clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +58,9 @@ rust-test: $(TOOLS) ## Rust tests; they need no Python
 py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
+fuzz: $(MODULE) ## Mutated files for every reader, SECONDS for each target; ARGS are targets
+	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
 etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
 	$(BIN)/python tests/etcd_binaries.py
 
@@ -73,6 +78,6 @@ bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FIL
 	cargo run --release --quiet --manifest-path benches/libraries/Cargo.toml -- $(FILE)
 
 clean: ## Remove what was built; the cache of etcd binaries stays
-	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) target fuzz/target fuzz/corpus fuzz/findings dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python -name '*.so' -delete

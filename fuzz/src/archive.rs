@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 
+use fastrand::Rng;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, Crc};
-use fastrand::Rng;
 
 use crate::chance::{get, hostile, mutate_bytes, put};
 use crate::database;

@@ -173,7 +173,11 @@ pub fn mutate_snap(bytes: &mut Vec<u8>, most: usize, rng: &mut Rng) {
             Value::Varint(value) => put_uint(&mut out, number, hostile(rng, value, &[])),
             Value::Bytes(value) if number == victim && !changed => {
                 let mut value = value.to_vec();
-                if number == 1 { store(&mut value, rng) } else { number_in(&mut value, rng) }
+                if number == 1 {
+                    store(&mut value, rng)
+                } else {
+                    number_in(&mut value, rng)
+                }
                 changed = true;
                 put_bytes(&mut out, number, &value);
             }
@@ -181,7 +185,11 @@ pub fn mutate_snap(bytes: &mut Vec<u8>, most: usize, rng: &mut Rng) {
             _ => {}
         }
     }
-    if changed { data = out } else { mutate_bytes(&mut data, most) }
+    if changed {
+        data = out
+    } else {
+        mutate_bytes(&mut data, most)
+    }
     bytes.clear();
     put_uint(bytes, 1, u64::from(crc32c::crc32c(&data)));
     put_bytes(bytes, 2, &data);

@@ -14,7 +14,6 @@ use dcos_etcd::{Error, Result};
 
 use crate::scratch;
 
-
 /// Keys that are read alone, of as many as there are.
 const SINGLE: usize = 8;
 
