@@ -44,6 +44,7 @@ test: check rust-test py-test ## Everything that CI runs
 
 check: $(MODULE) ## Formatting, lints, types, stubs
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --release --all-targets --no-default-features -- -D warnings
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --all-targets --features python -- -D warnings

@@ -1,7 +1,7 @@
 """Makes the first corpus of every fuzz target out of real files: snapshots, logs and archives of real etcds.
 
-One small cluster of each release line that is there holds one of everything; what it leaves behind is taken as it is, in
-the variants that operators have. Nothing of it is committed.
+One small cluster of each release line that is there holds one of everything; what it leaves behind is taken as it is,
+in the variants that operators have. Nothing of it is committed.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ LARGE = b"0" * (140 << 10)
 
 
 def main() -> None:
+    """Write the corpora below the directory that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where each target gets a directory of its own")
     directory = parser.parse_args().directory
@@ -130,6 +131,7 @@ def packed(cluster: Cluster, scratch: Path, name: str) -> Iterator[tuple[str, st
 
 
 def unpacked(archive: Path) -> bytes:
+    """The database in an archive, with its SHA-256."""
     with tarfile.open(archive) as tar:
         entry = tar.extractfile("etcd_snapshot.db")
         if entry is None:

@@ -1,7 +1,7 @@
 """Builds the fuzz targets and runs each for some time, two beside each other; ends with 1 when one found something.
 
-A corpus of real files is made first where there is none (`corpus.py`). What libFuzzer adds to it stays in `corpus/` for the
-next run, and a file that broke something in `findings/`: give that to the target as its only argument to see it again.
+A corpus of real files is made first where there is none (`corpus.py`). What libFuzzer adds to it stays in `corpus/` for
+the next run, and a file that broke something in `findings/`: give that to the target as its only argument to see it again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ LIMITS = ("-max_len=65536", "-rss_limit_mb=2048", "-timeout=30")
 
 BESIDE_EACH_OTHER = 2
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
+
 
 def main() -> int:
+    """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(TARGETS)}; all of them by default")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default: %(default)s)")
@@ -47,8 +50,8 @@ def main() -> int:
 
 def run(target: str, seconds: int) -> bool:
     """Run one target; say how many inputs it had, and what it made of them."""
-    # In memory where that can be: every input is a file.
-    scratch = tempfile.mkdtemp(prefix=f"dcos-etcd-fuzz-{target}-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)  # noqa: S108
+    # Every input is a file.
+    scratch = tempfile.mkdtemp(prefix=f"dcos-etcd-fuzz-{target}-", dir=MEMORY if MEMORY.is_dir() else None)
     try:
         done = subprocess.run(
             [
