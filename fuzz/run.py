@@ -1,7 +1,8 @@
 """Builds the fuzz targets and runs each for some time, two beside each other; ends with 1 when one found something.
 
 A corpus of real files is made first where there is none (`corpus.py`). What libFuzzer adds to it stays in `corpus/` for
-the next run, and a file that broke something in `findings/`: give that to the target as its only argument to see it again.
+the next run, and a file that broke something in `findings/`: give that to the target as its only argument to see it
+again.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ use super::super::tar_header;
 use super::*;
 use crate::read_at::ReadAt;
 
+/// Two blocks, so that the index counts.
 const LEN: usize = BLOCK_LEN + 4096;
+/// Where it does not, and many files are made.
+const SMALL: usize = 8192;
 
 /// Values for a field of `width` bytes that holds `before`.
 fn values(before: u64, width: usize) -> Vec<u64> {
@@ -67,7 +70,7 @@ fn sweep(bytes: &[u8], expected: &[u8], fields: impl Iterator<Item = (usize, usi
 
 #[test]
 fn every_field_of_the_headers_and_trailers_of_gzip_and_zstd() {
-    let snapshot = snapshot(LEN);
+    let snapshot = snapshot(SMALL);
     for compression in BOTH {
         let bytes = archive(compression, &snapshot);
         let len = bytes.len();
@@ -75,7 +78,7 @@ fn every_field_of_the_headers_and_trailers_of_gzip_and_zstd() {
         let fields =
             (0..24).map(|at| (at, 1)).chain([(4, 4), (5, 8)]).chain((len - 64..len - 3).step_by(4).map(|at| (at, 4)));
         let ends = [(len - 8, 4), (len - 4, 4), (len - 5, 1), (len - 9, 4)];
-        let (same, refused) = sweep(&bytes, &snapshot[..LEN], fields.chain(ends));
+        let (same, refused) = sweep(&bytes, &snapshot[..SMALL], fields.chain(ends));
         assert!(refused > 300, "{same} {refused}");
     }
 }
