@@ -250,8 +250,11 @@ fn indexed(content: &[u8], len: usize, rng: &mut Rng) -> Vec<u8> {
     let mut content = content.to_vec();
     let mut out = GZIP_HEADER.to_vec();
     let cut = find_manifest(&content).map_or(content.len(), |(at, _)| at);
-    let mut offsets = Vec::new();
+    let (mut offsets, mut sums) = (Vec::new(), Vec::new());
     for raw in content[..cut].chunks(len) {
+        let mut crc = Crc::new();
+        crc.update(raw);
+        sums.push(u64::from(crc.sum()));
         offsets.push(out.len() as u64);
         out.extend_from_slice(&flushed(raw));
     }
@@ -268,8 +271,16 @@ fn indexed(content: &[u8], len: usize, rng: &mut Rng) -> Vec<u8> {
         let text = String::from_utf8_lossy(&content[at + BLOCK..at + BLOCK + size]).into_owned();
         let start = text.find("\"blocks\"").unwrap_or(text.len());
         let size_said = if rng.u8(..8) == 0 { hostile(rng, len as u64, &[]) } else { len as u64 };
-        let offsets = offsets.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        let text = format!("{}\"blocks\": {{\"size\":{size_said},\"offsets\":[{offsets}]}}\n}}\n", &text[..start]);
+        if rng.u8(..4) == 0 && !sums.is_empty() {
+            let at = rng.usize(..sums.len());
+            sums[at] = hostile(rng, sums[at], &[]);
+        }
+        let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        // Archives of before have no checksums of blocks.
+        let sums = if rng.u8(..3) == 0 { String::new() } else { format!(",\"crc32\":[{}]", list(&sums)) };
+        let offsets = list(&offsets);
+        let text =
+            format!("{}\"blocks\": {{\"size\":{size_said},\"offsets\":[{offsets}]{sums}}}\n}}\n", &text[..start]);
         replace_manifest(&mut content, at, size, text.into_bytes());
     }
     let mut last = DeflateEncoder::new(Vec::new(), Compression::fast());

@@ -23,6 +23,9 @@ struct State {
     told: Option<(Stage, Instant)>,
     stopped: bool,
     cause: Option<PyErr>,
+    awaited: bool,
+    /// Only while the work is under way: through the caller it refers back to it.
+    via: Option<Py<PyAny>>,
 }
 
 impl Reporter {
@@ -31,11 +34,32 @@ impl Reporter {
         Self { callback, state: Mutex::default() }
     }
 
-    /// Runs the handlers of signals that have arrived; `false` when one of them raised, such as `KeyboardInterrupt`.
+    /// From now on the work is awaited: signals are the event loop's, [`Reporter::stop`] is what stops it, and the
+    /// callback is not called but handed to `via`, as `(callback, stage, done, total)`.
+    pub(super) fn go_via(&self, via: Py<PyAny>) {
+        let mut held = self.lock();
+        held.awaited = true;
+        held.via = Some(via);
+    }
+
+    /// Lets go of what [`Reporter::go_via`] got.
+    pub(super) fn let_go(&self) {
+        let via = self.lock().via.take();
+        drop(via);
+    }
+
+    /// Stops the work at its next step.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+    }
+
+    /// Whether to go on. Work that blocks runs the handlers of signals that have arrived, and stops when one of them
+    /// raises, such as `KeyboardInterrupt`.
     ///
     /// Python does so on its main thread only; on others this looks for nothing.
     pub(super) fn poll(&self) -> bool {
-        self.look(|_| Ok(()))
+        let State { stopped, awaited, .. } = *self.lock();
+        if awaited { !stopped } else { self.look(|_| Ok(())) }
     }
 
     /// Why the work was stopped, if it was.
@@ -53,11 +77,19 @@ impl Reporter {
         if self.lock().stopped {
             return false;
         }
-        let Err(cause) = Python::attach(|py| py.check_signals().and_then(|()| then(py))) else { return true };
+        let looked = Python::try_attach(|py| py.check_signals().and_then(|()| then(py)));
+        let cause = match looked {
+            Some(Ok(())) => return true,
+            Some(Err(cause)) => Some(cause),
+            // The interpreter is about to end, and nobody waits any more.
+            None => None,
+        };
         let mut held = self.lock();
         held.stopped = true;
         // Two threads may fail at once; the first one tells.
-        held.cause.get_or_insert(cause);
+        if held.cause.is_none() {
+            held.cause = cause;
+        }
         false
     }
 
@@ -75,6 +107,16 @@ impl Reporter {
         due || held.stopped
     }
 
+    /// Calls the callback, on this thread or through whoever brings it to the right one.
+    fn tell(&self, py: Python<'_>, callback: &Py<PyAny>, stage: Stage, done: u64, total: Option<u64>) -> PyResult<()> {
+        let via = self.lock().via.as_ref().map(|via| via.clone_ref(py));
+        match via {
+            Some(via) => via.call1(py, (callback, stage.as_str(), done, total)),
+            None => callback.call1(py, (stage.as_str(), done, total)),
+        }
+        .map(drop)
+    }
+
     /// The state is whole at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,11 +128,9 @@ impl Progress for Reporter {
         if !self.is_due(stage, done, total) {
             return true;
         }
-        self.look(|py| {
-            if let Some(callback) = &self.callback {
-                callback.call1(py, (stage.as_str(), done, total))?;
-            }
-            Ok(())
-        })
+        match &self.callback {
+            Some(callback) => self.look(|py| self.tell(py, callback, stage, done, total)),
+            None => self.poll(),
+        }
     }
 }

@@ -104,7 +104,8 @@ fn an_index_that_lies_is_refused_whether_it_is_followed_or_not() {
         let outcome = both_ways(&forged);
         // An empty stored block may stand at the end of one block or at the start of the next.
         let harmless = find_index(&forged).is_none_or(|index| {
-            let alone = |number| crate::archive::random::inflate(&forged[packed(&index, number)], len(&index, number));
+            let alone =
+                |number| crate::archive::random::inflate(&forged[packed(&index, number)], len(&index, number), None);
             (0..index.blocks()).all(|number| alone(number).is_ok())
         });
         if harmless {
