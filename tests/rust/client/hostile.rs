@@ -264,8 +264,8 @@ fn no_hostile_field_of_a_real_database_gets_past_verify_and_breaks_a_reader() {
     let root = usize::try_from(Database::open(&real).unwrap().meta().root).unwrap();
     let mut used = BTreeSet::new();
     reach(&real, root, &mut used);
-    let used = used.into_iter().map(|page| usize::try_from(page).unwrap());
-    let overflow = used.into_iter().find(|page| number(&real, (page * PAGE + PAGE_OVERFLOW, 4)) > 1);
+    let mut used = used.into_iter().map(|page| usize::try_from(page).unwrap());
+    let overflow = used.find(|page| number(&real, (page * PAGE + PAGE_OVERFLOW, 4)) > 1);
     for page in [overflow.unwrap(), root] {
         let fields = fields(&real, page * PAGE, LEAF_PAGE_FLAG);
         let (refused, _) = sweep(&real, &fields, None);
