@@ -265,6 +265,8 @@ def test_a_snapshot_of_a_later_etcd_is_refused_with_both_versions(one: Source, s
         dcos_etcd.open(path)
 
     assert (error.value.found, error.value.supported) == ("3.9.0", "3.7.0")
+    with pytest.raises(StorageVersionError):
+        dcos_etcd.verify(path, skip_hash_check=True)
 
 
 def test_what_is_no_snapshot_is_told(scratch: Path) -> None:
