@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Stage = Literal["receive", "read", "check", "write", "sync"]
     CoreCallback = Callable[[Stage, int, int | None], object]
 
-__all__ = ["reporting"]
+__all__ = ["prepare", "reporting"]
 
 _LABELS = {"receive": "receiving", "read": "reading", "check": "checking", "write": "writing", "sync": "syncing"}
 
@@ -27,8 +27,7 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Iterator[
     if progress is None or progress is False:
         yield None
     elif progress is True:
-        # A daemon may have closed its stderr; then it is None.
-        if sys.stderr is not None and sys.stderr.isatty():
+        if _has_terminal():
             with _bar() as callback:
                 yield callback
         else:
@@ -37,6 +36,18 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Iterator[
         raise InvalidArgumentError("progress: a coroutine function would be called and never awaited; give a plain one")
     else:
         yield _events(progress)
+
+
+def prepare() -> None:
+    """Load what a bar takes, where one would be drawn: that is long for an event loop."""
+    if _has_terminal():
+        import rich.console  # noqa: PLC0415 - only a terminal pays
+        import rich.progress  # noqa: PLC0415, F401 - loaded for later
+
+
+def _has_terminal() -> bool:
+    # A daemon may have closed its stderr; then it is None.
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _events(callback: Callable[[Progress], object]) -> CoreCallback:
