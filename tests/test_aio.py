@@ -64,7 +64,7 @@ def archive(member: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Stalling:
-    """An endpoint that passes everything on to a member and back until it is told to go silent; silent without a member."""
+    """An endpoint that passes all on to a member and back until it is told to go silent; silent without a member."""
 
     def __init__(self, upstream: str | None = None) -> None:
         self.upstream = upstream
