@@ -15,7 +15,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small bench-large bench-libraries clean
+.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small bench-large bench-libraries docs dist test-wheels clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ demo: $(MODULE) ## Back up, destroy and restore a real 3-member etcd on loopback
 
 test: check rust-test py-test ## Everything that CI runs
 
-check: $(MODULE) ## Formatting, lints, types, stubs
+check: $(MODULE) ## Formatting, lints, types, stubs, documentation
 	cargo fmt --check
 	cargo clippy --release --all-targets --no-default-features -- -D warnings
 	cargo clippy --release --all-targets -- -D warnings
@@ -49,12 +49,26 @@ check: $(MODULE) ## Formatting, lints, types, stubs
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest dcos_etcd._core
+	$(BIN)/basedpyright --warnings
+	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal
+	$(MAKE) --no-print-directory docs
+
+docs: $(MODULE) ## Build the site into target/docs; a warning is an error
+	$(BIN)/sphinx-build --quiet -W --nitpicky --keep-going -b html -d target/doctrees docs target/docs
 
 rust-test: $(TOOLS) ## Rust tests; they need no Python
 	cargo test --release
 
 py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --sdist --out dist
+	$(BIN)/python tests/distributions.py check
+
+test-wheels: dist etcd-binaries ## Install wheel and sdist into clean environments of every CPython here, and try them
+	$(BIN)/python tests/distributions.py test
 
 etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
 	$(BIN)/python tests/etcd_binaries.py

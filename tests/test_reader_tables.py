@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dcos_etcd.testing import ClusterFactory
     from scenario import Source
 
 COLUMNS = ["key", "value", "create_revision", "mod_revision", "version", "lease"]
@@ -90,8 +91,8 @@ def test_an_empty_table_has_its_columns(one: Source) -> None:
     assert (table.num_rows, table.column_names) == (0, COLUMNS)
 
 
-def test_batches_are_cut_by_rows_and_by_bytes(scratch: Path, make_cluster: Callable[..., Any]) -> None:
-    cluster = make_cluster()
+def test_batches_are_cut_by_rows_and_by_bytes(scratch: Path, etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     gateway = Gateway(cluster.endpoints[0])
     for number in range(700):
@@ -184,8 +185,8 @@ def test_no_library_for_tables_is_loaded_by_reading(one: Source) -> None:
     assert result.stderr == "[]\n"
 
 
-def test_memory_of_a_stream_does_not_grow_with_the_file(scratch: Path, make_cluster: Callable[..., Any]) -> None:
-    cluster = make_cluster()
+def test_memory_of_a_stream_does_not_grow_with_the_file(scratch: Path, etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     gateway = Gateway(cluster.endpoints[0])
     for number in range(150):

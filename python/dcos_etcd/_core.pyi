@@ -24,6 +24,7 @@ __all__ = [
     "diagnose",
     "in_use",
     "inspect",
+    "make_snapshot",
     "member_list",
     "open",
     "plan_put_back",
@@ -115,6 +116,7 @@ class Reader:
         revision: int | None,
         depth: int,
         top: int,
+        spans: int,
     ) -> dict[str, Any]: ...
     def users(self) -> list[tuple[str, list[str], bool]]: ...
 
@@ -141,6 +143,7 @@ def compare(
 def diagnose(*, access: Access, expect: list[str]) -> Work[dict[str, Any]]: ...
 def in_use(data_dir: str, *, wal_dir: str | None) -> str | None: ...
 def inspect(data_dir: str, *, wal_dir: str | None, pages: bool, progress: _Progress | None) -> dict[str, Any]: ...
+def make_snapshot(path: str, changes: list[tuple[bytes, bytes | None]]) -> int: ...
 def member_list(*, access: Access) -> Work[dict[str, Any]]: ...
 def open(path: str, *, progress: _Progress | None) -> Work[Reader]: ...  # noqa: A001 - a snapshot is opened
 def plan_put_back(

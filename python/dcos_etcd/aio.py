@@ -25,6 +25,7 @@ import asyncio
 import json  # noqa: F401 - what crosses from the core is read with it: loaded here, not while a loop waits
 from contextlib import suppress
 from contextvars import copy_context
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from dcos_etcd import api, comparing, putting_back
@@ -80,8 +81,8 @@ def _twin_of(verb: Callable[..., object]) -> Callable[[F], F]:
     def document(function: F) -> F:
         # There is neither where Python runs without docstrings.
         if verb.__doc__ and function.__doc__:
-            _, section, rest = verb.__doc__.partition("    Args:\n")
-            function.__doc__ = f"{function.__doc__.rstrip()}\n\n{section}{rest}"
+            _, section, rest = cleandoc(verb.__doc__).partition("Args:\n")
+            function.__doc__ = f"{cleandoc(function.__doc__)}\n\n{section}{rest}".rstrip()
         return function
 
     return document

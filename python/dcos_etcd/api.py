@@ -316,7 +316,7 @@ def _initial_cluster(value: InitialCluster) -> str:
     """Spell a plan as etcd's flag does; its separators must not come out of a name or a URL."""
     if isinstance(value, str):
         return value
-    pieces = []
+    pieces: list[str] = []
     for name, urls in value.items():
         listed = listing(urls)
         if not listed:

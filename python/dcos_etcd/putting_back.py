@@ -13,11 +13,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from dcos_etcd import _core
+from dcos_etcd import _core, changes
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, access
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import blocking, steps_of
 from dcos_etcd.models import Conflict, PlannedChange, PutBackCounts, PutBackReport
+from dcos_etcd.models._shown import Shown
 from dcos_etcd.reader import SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
+    from dcos_etcd._sheet import Sheet
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Progress, Tls
 
@@ -124,7 +126,7 @@ def plan_put_back(
     return PutBackPlan(plan)
 
 
-class PutBackPlan:
+class PutBackPlan(Shown):
     """What would be written into a cluster; iterating gives every `PlannedChange` in the order of the keys.
 
     It reads the snapshot again when it is applied, also when that was closed meanwhile.
@@ -136,7 +138,7 @@ class PutBackPlan:
         """Not for callers: `plan_put_back` makes plans."""
         self._core = core
         self._about = core.about()
-        self.counts = PutBackCounts(**{name: self._about[name] for name in PutBackCounts.__slots__})
+        self.counts: PutBackCounts = PutBackCounts(**{name: self._about[name] for name in PutBackCounts.__slots__})
         """How many keys it is about."""
 
     def __repr__(self) -> str:
@@ -175,6 +177,10 @@ class PutBackPlan:
         if not leased:
             return ()
         return (f"{leased} keys hung on a lease in the snapshot; they are put without one, and will not expire",)
+
+    def _sheet(self) -> Sheet:
+        place = {"endpoint": self.endpoint, "revision": self.revision, "cluster_revision": self.cluster_revision}
+        return changes.plan_sheet(self.counts, place, self.warnings)
 
     @blocking
     def apply(self, *, progress: ProgressArgument = None) -> Steps[PutBackReport]:

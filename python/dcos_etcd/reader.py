@@ -111,11 +111,12 @@ class SnapshotView(Mapping[bytes, Entry]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at revision {self._revision}>"
 
-    __hash__ = object.__hash__
-
     def __eq__(self, other: object) -> bool:
         """Compare by identity; `compare` tells what differs between two snapshots."""
         return self is other
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
     def __len__(self) -> int:
         return self._core.count(prefix=b"", start=None, end=None, revision=self._revision)
@@ -143,6 +144,8 @@ class SnapshotView(Mapping[bytes, Entry]):
 
     @overload
     def get(self, key: Key, default: None = None) -> Entry | None: ...
+    @overload
+    def get(self, key: Key, default: Entry) -> Entry: ...
     @overload
     def get(self, key: Key, default: _T) -> Entry | _T: ...
     def get(self, key: Key, default: object = None) -> object:
@@ -222,8 +225,9 @@ class SnapshotView(Mapping[bytes, Entry]):
         start: Key | None = None,
         end: Key | None = None,
         top: int = 10,
+        spans: int = 10,
     ) -> Stats:
-        """Count keys, bytes and versions by prefix, and find the largest values and the most rewritten keys.
+        """Count keys, bytes and versions by prefix and by revision, and find the keys that stand out.
 
         Args:
             depth: How many parts of a key, which a `/` ends, make a prefix.
@@ -231,11 +235,12 @@ class SnapshotView(Mapping[bytes, Entry]):
             start: As for `range`.
             end: As for `range`.
             top: How many keys to list by their values' size, and by their versions.
+            spans: Into how many spans the revisions of the file are divided, at most.
         """
-        if depth < 0 or top < 0:
-            raise InvalidArgumentError(f"depth: {depth}, top: {top}: neither can be negative")
+        if min(depth, top, spans) < 0:
+            raise InvalidArgumentError(f"depth: {depth}, top: {top}, spans: {spans}: none can be negative")
         bounds = _bounds(prefix, start, end)
-        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top))
+        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top, spans=spans))
 
     def to_arrow(
         self,

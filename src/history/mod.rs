@@ -45,5 +45,5 @@ pub use index::Index;
 pub use range::KeyRange;
 pub use scan::{Scan, Stored};
 pub use source::Source;
-pub use stats::{Group, Stats, Top};
+pub use stats::{Group, Span, Stats, Top};
 pub use store::Store;

@@ -284,8 +284,8 @@ fn a_deletion_at_the_compaction_counts_by_the_old_rule_only_where_nothing_is_kep
 fn stats_add_up_by_prefix() {
     let Opened { store, .. } = open(&example());
 
-    let stats = store.stats(&KeyRange::all(), None, 1, 2, &NoProgress).unwrap();
-    let before = store.stats(&KeyRange::all(), Some(2), 1, 2, &NoProgress).unwrap();
+    let stats = store.stats(&KeyRange::all(), None, 1, 2, 3, &NoProgress).unwrap();
+    let before = store.stats(&KeyRange::all(), Some(2), 1, 2, 3, &NoProgress).unwrap();
 
     let Group { keys, key_bytes, value_bytes, versions, tombstones, version_bytes } = stats.total;
     assert_eq!((3, 3, 11, 5, 1, 13), (keys, key_bytes, value_bytes, versions, tombstones, version_bytes));
@@ -293,6 +293,12 @@ fn stats_add_up_by_prefix() {
     assert_eq!(stats.largest[0], Top { key: b"c".to_vec(), figure: 10 });
     assert_eq!(stats.most_rewritten[0], Top { key: b"a".to_vec(), figure: 3 });
     assert_eq!((1, 1), (before.total.keys, before.total.versions));
+    let counted = |figure: fn(&Span) -> u64| stats.spans.iter().map(figure).sum::<u64>();
+    assert_eq!(
+        (counted(|span| span.versions), counted(|span| span.tombstones), counted(|span| span.version_bytes)),
+        (versions, tombstones, version_bytes)
+    );
+    assert_eq!(before.spans, [Span { first: 2, last: 2, versions: 1, tombstones: 0, version_bytes: 1 }]);
 }
 
 #[test]

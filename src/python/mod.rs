@@ -11,6 +11,7 @@ mod arrow;
 mod backup;
 mod beside;
 mod compare;
+mod compose;
 mod diagnose;
 mod error;
 mod inspect;
@@ -34,6 +35,8 @@ mod _core {
     use super::backup::backup;
     #[pymodule_export]
     use super::compare::{PyComparison, compare};
+    #[pymodule_export]
+    use super::compose::make_snapshot;
     #[pymodule_export]
     use super::diagnose::diagnose;
     #[pymodule_export]

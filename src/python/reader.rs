@@ -178,7 +178,7 @@ impl PyReader {
         to_dict(py, &self.read(py, |store, reporter| store.hash_kv(revision, rule, reporter))?)
     }
 
-    #[pyo3(signature = (*, prefix, start, end, revision, depth, top))]
+    #[pyo3(signature = (*, prefix, start, end, revision, depth, top, spans))]
     #[expect(clippy::too_many_arguments, reason = "each by its name")]
     fn stats<'py>(
         &self,
@@ -189,9 +189,11 @@ impl PyReader {
         revision: Option<i64>,
         depth: usize,
         top: usize,
+        spans: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let Stats { revision, total, groups, largest, most_rewritten } = self
-            .read(py, |store, reporter| store.stats(&key_range(prefix, start, end)?, revision, depth, top, reporter))?;
+        let Stats { revision, total, groups, largest, most_rewritten, spans } = self.read(py, |store, reporter| {
+            store.stats(&key_range(prefix, start, end)?, revision, depth, top, spans, reporter)
+        })?;
         let stats = PyDict::new(py);
         stats.set_item("revision", revision)?;
         stats.set_item("total", figures(py, b"", &total)?)?;
@@ -199,6 +201,9 @@ impl PyReader {
         stats.set_item("groups", groups.collect::<PyResult<Vec<_>>>()?)?;
         stats.set_item("largest", tops(py, &largest))?;
         stats.set_item("most_rewritten", tops(py, &most_rewritten))?;
+        let spans =
+            spans.iter().map(|span| (span.first, span.last, span.versions, span.tombstones, span.version_bytes));
+        stats.set_item("spans", spans.collect::<Vec<_>>())?;
         Ok(stats)
     }
 

@@ -13,6 +13,8 @@ from dcos_etcd import aio, dcos
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
+
 
 def take_a_backup(password: str) -> datetime:
     tls = dcos_etcd.Tls(cacert="ca.pem", cert=Path("client.pem"), key=Path("client.key"), server_name="etcd")
@@ -115,6 +117,23 @@ async def together(endpoint: str) -> int:
     found: dcos_etcd.Comparison = await aio.compare(backed_up.path, [endpoint], values=True)
     print(verified.status.revision, members.members, found.equal)
     return done.updated
+
+
+def draw(axes: Axes) -> list[str]:
+    with dcos_etcd.open("etcd.tar.gz") as snapshot:
+        stats = snapshot.stats(depth=2, spans=40)
+    drawn: Axes = stats.plot(axes, by="revision")
+    drawn = stats.plot(most=5)
+    drawn = dcos_etcd.diagnose().plot(ax=drawn)
+    span: dcos_etcd.RevisionSpan = stats.spans[0]
+    print(drawn.get_title(), span.last - span.first)
+    try:
+        stats.plot()
+    except dcos_etcd.MissingDependencyError as error:
+        return [error.package, error.extra]
+    except ImportError:
+        return []
+    return [finding.id for finding in dcos.diagnostic().findings]
 
 
 def survive() -> str | None:

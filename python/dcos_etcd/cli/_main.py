@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dcos_etcd.cli import (
     _backup,
+    _completion,
     _diagnostic,
     _diff,
     _flags,
@@ -39,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; `None` for that of the process.
     """
     # A path that is no UTF-8 goes out as the bytes that it came in as.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")
+    reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             return report(error)
         # Else the interpreter would complain when it flushes on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     else:
         return code
@@ -115,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command", help=argparse.SUPPRESS)
     for command in _COMMANDS:
         command.add(commands)
+    _completion.add(commands, _parser)
     listed = "\n".join(f"  {name:12}{chosen.description}" for name, chosen in commands.choices.items())
     parser.epilog = _EPILOG.format(commands=listed)
     return parser

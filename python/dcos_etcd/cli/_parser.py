@@ -61,7 +61,7 @@ def add_command(
 ) -> argparse.ArgumentParser:
     usage = f"{PROGRAM} {name} {'PATH ' if path else ''}[flags]"
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, prog=f"{PROGRAM} {name}", description=summary, usage=usage
+        name, prog=f"{PROGRAM} {name}", description=summary, help=summary, usage=usage
     )
     parser.set_defaults(handler=handler)
     if path:
@@ -77,6 +77,12 @@ def add_write_out(parser: argparse.ArgumentParser, *choices: str) -> None:
         choices=choices,
         default="table",
         help=f"{', '.join(choices[:-1])} or {choices[-1]} (default table)",
+    )
+
+
+def add_html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--html", metavar="FILE", help="also write it as one page for a browser; takes the place of an old one"
     )
 
 
