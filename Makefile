@@ -10,12 +10,14 @@ CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
 # Options for pytest, as in `make py-test ARGS='-k matrix -x'`, or for the measurements, as in
 # `make bench ARGS='--directory /mnt/scratch'`.
 ARGS ?=
+# For each target of `make fuzz`.
+SECONDS ?= 60
 
 # protoc, which etcd-client's build script calls, comes in a wheel.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small bench-large bench-libraries docs dist test-wheels clean
+.PHONY: help setup build demo test check rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-reading bench-libraries docs dist test-wheels clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +44,7 @@ test: check rust-test py-test ## Everything that CI runs
 
 check: $(MODULE) ## Formatting, lints, types, stubs, documentation
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --release --all-targets --no-default-features -- -D warnings
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --all-targets --features python -- -D warnings
@@ -61,6 +64,9 @@ rust-test: $(TOOLS) ## Rust tests; they need no Python
 
 py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(MODULE) ## Mutated files for every reader, SECONDS for each target; ARGS are targets
+	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both
 	rm -rf dist
@@ -85,10 +91,13 @@ bench-large: $(MODULE) etcd-binaries ## Memory and time on 8 GiB, in 10 minutes;
 	cargo build --release --quiet --no-default-features --example large_database
 	$(BIN)/python benches/bench.py --large $(ARGS)
 
+bench-reading: $(MODULE) ## Measure the reader on two million small keys, in two minutes; needs 2 GiB of disk in TMPDIR
+	$(BIN)/python benches/reading.py $(ARGS)
+
 bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FILE
 	cargo run --release --quiet --manifest-path benches/libraries/Cargo.toml -- $(FILE)
 
 clean: ## Remove what was built; the cache of etcd binaries stays
-	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) target fuzz/target fuzz/corpus fuzz/findings dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python -name '*.so' -delete

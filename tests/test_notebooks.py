@@ -19,8 +19,6 @@ import browser
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dcos_etcd.testing import EtcdBinaries
-
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "docs" / "notebooks").glob("*.ipynb"))
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -56,10 +54,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
 
 
 @each_notebook
-def test_notebooks_run_and_show_tables_and_plots(
-    path: Path, executed: Callable[[Path], Any], some_etcd: EtcdBinaries
-) -> None:
-    del some_etcd
+def test_notebooks_run_and_show_tables_and_plots(path: Path, executed: Callable[[Path], Any]) -> None:
     outputs = [output for cell in executed(path).cells for output in cell.get("outputs", [])]
 
     assert [output for output in outputs if output.get("name") == "stderr"] == []
@@ -71,9 +66,8 @@ def test_notebooks_run_and_show_tables_and_plots(
 
 @each_notebook
 def test_pages_of_notebooks_can_be_read_by_day_and_by_night(
-    path: Path, tmp_path: Path, executed: Callable[[Path], Any], some_etcd: EtcdBinaries
+    path: Path, tmp_path: Path, executed: Callable[[Path], Any]
 ) -> None:
-    del some_etcd
     brightness = []
     themes: tuple[browser.Theme, ...] = ("light", "dark")
     for theme in themes:

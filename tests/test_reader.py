@@ -265,6 +265,8 @@ def test_a_snapshot_of_a_later_etcd_is_refused_with_both_versions(one: Source, s
         dcos_etcd.open(path)
 
     assert (error.value.found, error.value.supported) == ("3.9.0", "3.7.0")
+    with pytest.raises(StorageVersionError):
+        dcos_etcd.verify(path, skip_hash_check=True)
 
 
 def test_what_is_no_snapshot_is_told(scratch: Path) -> None:
@@ -408,6 +410,17 @@ def test_get_prints_the_value_its_history_or_json(one: Source) -> None:
     assert b"there is no key" in missing.stderr
     wrong = shell("get", one.db, "back", "--history", "--print-value-only")
     assert wrong.returncode == 2
+
+
+def test_stats_write_a_page_of_what_they_print(one: Source, tmp_path: Path) -> None:
+    page = tmp_path / "stats.html"
+    printed = shell("stats", one.archive, "--html", page).stdout.decode()
+
+    assert printed == shell("stats", one.archive).stdout.decode()
+    [cells] = [line.split() for line in printed.splitlines() if line.endswith(" churn/")]
+    html = page.read_text(encoding="utf-8")
+    assert f'<td class="de-r">{cells[0]}</td>' in html
+    assert "<td>churn/</td>" in html
 
 
 def test_stats_add_up_in_json_and_fit_a_terminal(one: Source) -> None:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 # The class stands three times where a notebook's own rules for tables must give way.
 _STYLE = """\
 .dcos-etcd{
---de-text:#1f2328;--de-soft:#59636e;--de-line:#d1d9e0;--de-back:#f6f8fa;--de-bar:#4a90d9;
+--de-text:#1f2328;--de-soft:#59636e;--de-line:#d1d9e0;--de-bar:#4a90d9;
 --de-good:#1a7f37;--de-info:#0969da;--de-warning:#bf8700;--de-critical:#cf222e;
 color:var(--jp-content-font-color1,var(--vscode-editor-foreground,var(--de-text)));
 font-size:var(--jp-content-font-size1,14px);line-height:1.45;margin:.25em 0}
 @media(prefers-color-scheme:dark){.dcos-etcd{
---de-text:#e6edf3;--de-soft:#9198a1;--de-line:#3d444d;--de-back:#161b22;--de-bar:#4493f8;
+--de-text:#e6edf3;--de-soft:#9198a1;--de-line:#3d444d;--de-bar:#4493f8;
 --de-good:#3fb950;--de-info:#4493f8;--de-warning:#d29922;--de-critical:#f85149}}
 .dcos-etcd .de-wide{overflow-x:auto;margin:0 0 1em}
 .dcos-etcd.dcos-etcd.dcos-etcd table{border-collapse:collapse;border:0;margin:0;table-layout:auto;

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Stage = Literal["receive", "read", "check", "write", "sync"]
     CoreCallback = Callable[[Stage, int, int | None], object]
 
-__all__ = ["reporting"]
+__all__ = ["prepare", "reporting"]
 
 _LABELS = {"receive": "receiving", "read": "reading", "check": "checking", "write": "writing", "sync": "syncing"}
 
@@ -33,8 +33,7 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Generator
         if _in_notebook():
             with _notebook_bars() as callback:
                 yield callback
-        # A daemon may have closed its stderr; then it is None.
-        elif sys.stderr is not None and sys.stderr.isatty():
+        elif _has_terminal():
             with _bar() as callback:
                 yield callback
         else:
@@ -43,6 +42,21 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Generator
         raise InvalidArgumentError("progress: a coroutine function would be called and never awaited; give a plain one")
     else:
         yield _events(progress)
+
+
+def prepare() -> None:
+    """Load what a bar takes, where one would be drawn: that is long for an event loop."""
+    if _in_notebook():
+        if _has_widgets():
+            import_module("tqdm.notebook")
+    elif _has_terminal():
+        import_module("rich.console")
+        import_module("rich.progress")
+
+
+def _has_terminal() -> bool:
+    # A daemon may have closed its stderr; then it is None.
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _events(callback: Callable[[Progress], object]) -> CoreCallback:
@@ -85,11 +99,15 @@ def _in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def _has_widgets() -> bool:
+    # Without ipywidgets tqdm has but its bar for terminals, which notebooks show as an error's output.
+    return find_spec("tqdm") is not None and find_spec("ipywidgets") is not None
+
+
 @contextmanager
 def _notebook_bars() -> Generator[CoreCallback]:
     """Draw a bar for each stage, and take them away at the end, whatever that is."""
-    # Without ipywidgets tqdm has but its bar for terminals, which notebooks show as an error's output.
-    make = _TqdmBar if find_spec("tqdm") and find_spec("ipywidgets") else _OwnBar
+    make = _TqdmBar if _has_widgets() else _OwnBar
     bars: dict[str, _TqdmBar | _OwnBar] = {}
     try:
 

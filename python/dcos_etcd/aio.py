@@ -25,18 +25,18 @@ import asyncio
 import json as json  # noqa: PLC0414 - what crosses from the core is read with it: loaded here, not while a loop waits
 from contextlib import suppress
 from contextvars import copy_context
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from dcos_etcd import api, comparing, putting_back
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, STALL_TIMEOUT
+from dcos_etcd._progress import prepare
 from dcos_etcd._steps import steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from datetime import timedelta
-    from typing import Any
-
-    from typing_extensions import ParamSpec
+    from typing import Any, ParamSpec
 
     from dcos_etcd._steps import Work
     from dcos_etcd.api import InitialCluster, Key, ProgressArgument, StrPath
@@ -81,8 +81,8 @@ def _twin_of(verb: Callable[..., object]) -> Callable[[F], F]:
     def document(function: F) -> F:
         # There is neither where Python runs without docstrings.
         if verb.__doc__ and function.__doc__:
-            _, section, rest = verb.__doc__.partition("    Args:\n")
-            function.__doc__ = f"{function.__doc__.rstrip()}\n\n{section}{rest}"
+            _, section, rest = cleandoc(verb.__doc__).partition("Args:\n")
+            function.__doc__ = f"{cleandoc(function.__doc__)}\n\n{section}{rest}".rstrip()
         return function
 
     return document
@@ -353,12 +353,14 @@ async def apply(plan: PutBackPlan, *, progress: ProgressArgument = None) -> PutB
 async def _awaited(verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Do the steps of a verb beside the event loop."""
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
             "no asyncio event loop is running: give the coroutine to asyncio.run, or call the blocking verb of the "
             "same name in dcos_etcd"
         ) from None
+    if kwargs.get("progress") is True:
+        await loop.run_in_executor(None, prepare)
     steps = steps_of(verb)(*args, **kwargs)
     try:
         work = next(steps)

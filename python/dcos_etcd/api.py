@@ -117,6 +117,7 @@ def verify(path: StrPath, *, skip_hash_check: bool = False, progress: ProgressAr
         CorruptSnapshotError: Something is wrong; `defects` holds everything that was found.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
+        StorageVersionError: It is of a later etcd than this release knows.
         OSError: The file could not be read.
     """
     with reporting(progress) as callback:
@@ -213,6 +214,7 @@ def restore(
         CorruptSnapshotError: The snapshot is damaged; `defects` holds everything that was found.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
+        StorageVersionError: It is of a later etcd than this release knows.
         CompactedError: `revision` is compacted in the snapshot.
         FutureRevisionError: `revision` is later than the snapshot.
         RestoreUnprovenError: What was written did not pass the check; it was removed again.

@@ -16,7 +16,7 @@ of it is asked for.
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pytest
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import TypeGuard
 
     from _pytest import nodes
     from pluggy import Result
@@ -88,19 +87,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARK_HELP)
 
 
+def _option(config: pytest.Config, name: str) -> list[str]:
+    given: list[str] | None = config.getoption(name)
+    return given or []
+
+
 def _releases(config: pytest.Config) -> Releases:
     if _RELEASES not in config.stash:
         from dcos_etcd.testing import Releases  # noqa: PLC0415 - only where a fixture is used
 
         # Absolute, for tests change the working directory.
-        directories = [config.invocation_params.dir / directory for directory in _given(config, "--etcd-bin")]
-        config.stash[_RELEASES] = Releases(directories, _given(config, "--etcd-version"))
+        directories = [config.invocation_params.dir / directory for directory in _option(config, "--etcd-bin")]
+        config.stash[_RELEASES] = Releases(directories, _option(config, "--etcd-version"))
     return config.stash[_RELEASES]
-
-
-def _given(config: pytest.Config, option: str) -> list[str]:
-    given: list[str] | None = config.getoption(option)
-    return given or []
 
 
 def _marked(node: nodes.Node) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     said = _marked(metafunc.definition)
     taken = {name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")}
-    versions = _given(metafunc.config, "--etcd-version")
+    versions = _option(metafunc.config, "--etcd-version")
     if "etcd_binaries" not in taken and (
         _several(said.get("version")) or len(versions) > 1 or not {"all", "lines"}.isdisjoint(versions)
     ):
@@ -140,7 +139,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _choose(config: pytest.Config, said: Mapping[str, Any], nodeid: str) -> Sequence[Any]:
     version = said.get("version")
     try:
-        return _releases(config).choose(list(version) if _several(version) else [version])
+        return _releases(config).choose([*version] if _several(version) else [version])
     except ValueError as error:
         wrong = str(error)
     # Not where it was caught, for the report would show both.
@@ -293,8 +292,8 @@ def _logs(item: pytest.Item) -> Iterator[tuple[str, str]]:
 
     Once for a test: a teardown that fails too would only say it again.
     """
-    none: list[Cluster] = []
-    logs = [(cluster, member, member._chatter) for cluster in item.stash.get(_MADE, none) for member in cluster.members]
+    made = item.stash.setdefault(_MADE, [])
+    logs = [(cluster, member, member._chatter) for cluster in made for member in cluster.members]
     if _SHARED in item.stash:
         cluster, starts = item.stash[_SHARED]
         logs += [(cluster, member, start) for member, start in zip(cluster.members, starts, strict=False)]

@@ -92,9 +92,11 @@ impl Index {
     /// Lets an index pass that keeps its own promises in a file of `file_len` bytes.
     fn checked(self, file_len: u64) -> Option<Self> {
         let blocks = self.blocks();
+        if !(TAR_BLOCK_U64..=LONGEST_BLOCK).contains(&self.block_len) {
+            return None;
+        }
         let longest = self.block_len + self.block_len / 8 + 1024;
         let fits = (1..=MOST_BLOCKS).contains(&blocks)
-            && (TAR_BLOCK_U64..=LONGEST_BLOCK).contains(&self.block_len)
             && self.len.div_ceil(self.block_len) == blocks as u64
             && (self.sums.is_empty() || self.sums.len() == blocks)
             && self.starts.windows(2).all(|pair| matches!(pair, [start, end] if start < end && end - start <= longest))

@@ -199,7 +199,7 @@ pub(crate) fn defect_in(error: &io::Error) -> Option<&Defect> {
 }
 
 /// Inflates a block that starts with an empty window and ends with a flush, not with the stream.
-fn inflate(packed: &[u8], raw_len: usize, sum: Option<u32>) -> std::result::Result<Vec<u8>, String> {
+pub(super) fn inflate(packed: &[u8], raw_len: usize, sum: Option<u32>) -> std::result::Result<Vec<u8>, String> {
     let mut inflate = Decompress::new(false);
     // One byte more than there should be, to see that there is none, and the flush behind the last one.
     let mut raw = vec![0; raw_len + 1];

@@ -134,7 +134,7 @@ impl Store {
             groups,
             largest: largest.into_sorted(),
             most_rewritten: most.into_sorted(),
-            spans: spans.spans,
+            spans: spans.counted,
         })
     }
 }
@@ -143,7 +143,7 @@ impl Store {
 struct Spans {
     first: i64,
     width: i64,
-    spans: Vec<Span>,
+    counted: Vec<Span>,
 }
 
 impl Spans {
@@ -158,13 +158,13 @@ impl Spans {
             last: last.min((first + number * width).saturating_add(width - 1)),
             ..Span::default()
         };
-        Self { first, width, spans: (0..count).map(span).collect() }
+        Self { first, width, counted: (0..count).map(span).collect() }
     }
 
     fn add(&mut self, record: &Record) {
         let number =
             usize::try_from(record.revision.main.saturating_sub(self.first) / self.width).unwrap_or(usize::MAX);
-        if let Some(span) = self.spans.get_mut(number) {
+        if let Some(span) = self.counted.get_mut(number) {
             span.versions += u64::from(!record.tombstone);
             span.tombstones += u64::from(record.tombstone);
             span.version_bytes += u64::from(record.size);
@@ -230,14 +230,14 @@ mod tests {
     #[test]
     fn spans_cover_every_revision_once() {
         for (first, last, most) in [(1, 10, 3), (1, 10, 10), (5, 5, 4), (1, 3, 10), (2, 21, 6), (7, i64::MAX, 10)] {
-            let spans = Spans::new(first, last, most).spans;
+            let spans = Spans::new(first, last, most).counted;
 
             assert!(!spans.is_empty() && spans.len() <= most, "{first} to {last} in {most}");
             assert_eq!((spans[0].first, spans[spans.len() - 1].last), (first, last));
             assert!(spans.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
             assert!(spans.iter().all(|span| span.first <= span.last));
         }
-        assert_eq!(Spans::new(1, 10, 0).spans, []);
+        assert_eq!(Spans::new(1, 10, 0).counted, []);
     }
 
     #[test]

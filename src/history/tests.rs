@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::progress::{NoProgress, Progress, Stage};
 use crate::proto::{put_bytes, put_uint};
 use crate::schema::{Revision, buckets};
+use crate::snapshot::{VerifyOptions, verify};
 
 type Buckets = BTreeMap<Vec<u8>, Entries>;
 
@@ -367,5 +368,9 @@ fn a_database_that_is_not_etcds_or_of_a_later_etcd_is_refused() {
         later.get_mut(buckets::META).unwrap().insert(buckets::META_STORAGE_VERSION.to_vec(), version.into());
         let opened = write(&directory, "db", &Builder::new(PAGE_SIZE).build(&later).unwrap());
         assert_eq!(refused, matches!(opened, Err(Error::StorageVersion { .. })), "{version}");
+        let options = VerifyOptions { skip_hash_check: true };
+        let verified = verify(&directory.path().join("db"), options, &NoProgress);
+        assert_eq!(refused, matches!(verified, Err(Error::StorageVersion { .. })), "{version}");
+        assert_eq!(refused, verified.is_err());
     }
 }

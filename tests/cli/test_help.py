@@ -41,6 +41,10 @@ def test_help_is_as_docs_cli_help_says() -> None:
     assert HELP_FILE.read_text(encoding="utf-8") == text
 
 
+def test_help_fits_80_columns() -> None:
+    assert max(map(len, HELP_FILE.read_text(encoding="utf-8").splitlines())) <= 80
+
+
 def test_help_of_restore_names_every_flag_of_etcdutl() -> None:
     text = run("restore", "--help").stdout
 
@@ -61,7 +65,8 @@ def test_help_of_restore_names_every_flag_of_etcdutl() -> None:
 def test_help_loads_neither_the_core_nor_rich() -> None:
     program = (
         "import sys; from dcos_etcd import cli; cli.main(['--help']);"
-        "sys.exit(sorted({'dcos_etcd._core', 'dcos_etcd.models', 'rich', 'asyncio', 'json'} & set(sys.modules)))"
+        "late = {'dcos_etcd._core', 'dcos_etcd.models', 'rich', 'shtab', 'asyncio', 'json'};"
+        "sys.exit(sorted(late & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 

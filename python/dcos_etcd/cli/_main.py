@@ -95,20 +95,22 @@ def _stop_on_sigterm() -> None:
 
 
 _DESCRIPTION = """\
-Back up an etcd v3 cluster into one verified archive, restore it as a new cluster, and diagnose it."""
+Back up an etcd v3 cluster into one verified archive, restore it as a new
+cluster, and diagnose it."""
 
 _EPILOG = """\
 commands:
 {commands}
 
-PATH is any etcd snapshot: an archive of this tool or of the old one (.tar.gz, .tar.zst), a .db file,
-or that compressed with gzip or zstd. It is told by its content, not by its name.
+PATH is any etcd snapshot: an archive of this tool or of the old one (.tar.gz,
+.tar.zst), a .db file, or that compressed with gzip or zstd. It is told by its
+content, not by its name.
 
-'dcos-etcdctl COMMAND --help' lists the flags of a command; the cluster flags of backup and diagnostic
-may also stand before the command.
+'dcos-etcdctl COMMAND --help' lists the flags of a command; the cluster flags of
+backup and diagnostic may also stand before the command.
 
-exit status: 0 done (diagnostic: healthy, diff: equal), 1 failed, unhealthy, different or with conflicts,
-2 wrong usage (diff: or failed), 130 interrupted"""
+exit status: 0 done (diagnostic: healthy, diff: equal), 1 failed, unhealthy,
+different or with conflicts, 2 wrong usage (diff: or failed), 130 interrupted"""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dcos_etcd.cli._output import DONE, PROGRAM, USAGE, say
@@ -10,7 +11,7 @@ from dcos_etcd.cli._output import DONE, PROGRAM, USAGE, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-HELP_WIDTH = 100
+HELP_WIDTH = 80
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +30,15 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help of one width and shape, whatever the terminal and the version of Python."""
 
     def __init__(self, prog: str, **_options: object) -> None:
-        super().__init__(prog, max_help_position=40, width=HELP_WIDTH)
+        super().__init__(prog, max_help_position=30, width=HELP_WIDTH)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Keep lines apart, and fold those that are too long."""
+        options: dict[str, Any] = {"initial_indent": indent, "subsequent_indent": indent, "break_on_hyphens": False}
+        return "\n".join("\n".join(textwrap.wrap(line, width, **options)) for line in text.splitlines())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:

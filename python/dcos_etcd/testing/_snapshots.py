@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
-    from typing import TypeGuard
 
     Text: TypeAlias = str | bytes
     Versions: TypeAlias = Text | Sequence[Text | None]
@@ -51,7 +50,7 @@ def make_snapshot(path: str | os.PathLike[str], keys: Keys) -> int:
 
 
 @contextmanager
-def snapshot_file(snapshot: str | os.PathLike[str] | Keys) -> Generator[Path]:
+def snapshot_file(snapshot: str | os.PathLike[str] | Keys) -> Generator[Path, None, None]:
     """A snapshot as a file, which is a temporary one when it is made of keys."""
     if not isinstance(snapshot, Mapping):
         yield Path(snapshot)
@@ -85,13 +84,9 @@ def _changes(keys: Keys) -> Iterable[tuple[bytes, bytes | None]]:
             yield key, value
 
 
-def _is_sequence(given: object) -> TypeGuard[Sequence[Text | None]]:
-    return isinstance(given, list | tuple)
-
-
 def _listed(given: object, name: Text) -> Sequence[Text | None]:
-    if _is_sequence(given):
-        return given
+    if isinstance(given, list | tuple):
+        return cast("Sequence[Text | None]", given)
     raise TypeError(f"the value of {name!r} is {type(given).__name__}, not str, bytes or a list of them")
 
 
