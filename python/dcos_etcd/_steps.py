@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 
-__all__ = ["Calculation", "Steps", "Via", "Work", "blocking", "steps_of", "waited"]
+__all__ = ["Calculation", "Steps", "Work", "blocking", "steps_of", "waited"]
 
 R = TypeVar("R")
-
-Via = Callable[..., object]
-"""What brings a callback and its arguments to the thread on which it is called."""
 
 
 class Work(Protocol[R]):
@@ -33,8 +30,12 @@ class Work(Protocol[R]):
         """Do it on the calling thread."""
 
     @abstractmethod
-    def start(self, via: Via) -> asyncio.Future[R]:
+    def start(self) -> asyncio.Future[R]:
         """Do it beside the running event loop."""
+
+    @abstractmethod
+    def tell(self) -> None:
+        """Tell the callback what has happened since it was started, or told last."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -54,11 +55,14 @@ class Calculation(Generic[R]):
         """Do it on the calling thread."""
         return self._calculate()
 
-    def start(self, via: Via) -> asyncio.Future[R]:  # noqa: ARG002 - the core's own work needs it
+    def start(self) -> asyncio.Future[R]:
         """Do it on a thread of the event loop's executor."""
         import asyncio  # noqa: PLC0415 - only who awaits comes here
 
         return asyncio.get_running_loop().run_in_executor(None, self._calculate)
+
+    def tell(self) -> None:
+        """It has no callback."""
 
     def stop(self) -> None:
         """It has no place to stop at, and ends soon."""

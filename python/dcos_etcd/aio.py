@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import json as json  # noqa: PLC0414 - what crosses from the core is read with it: loaded here, not while a loop waits
 from contextlib import suppress
-from contextvars import copy_context
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
@@ -70,6 +69,9 @@ __all__ = [
     "status",
     "verify",
 ]
+
+_SOONEST, _PERIOD = 0.001, 0.05
+"""Seconds until the first look at how far the work is, and between two looks later on."""
 
 R = TypeVar("R")
 F = TypeVar("F", bound="Callable[..., Coroutine[Any, Any, Any]]")
@@ -376,35 +378,39 @@ async def _awaited(verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -
         return result
 
 
-class _Messenger(Generic[R]):
-    """Brings events from the core's threads to the event loop's, until the callback raises or nobody listens."""
+class _Teller(Generic[R]):
+    """Tells a callback, on the event loop's thread, how far the work is, until it raises or nobody listens."""
 
     def __init__(self, work: Work[R]) -> None:
         self._work = work
         self._loop = asyncio.get_running_loop()
-        self._context = copy_context()
-        self.listens = True
+        self._pause = _SOONEST
+        self._timer = self._loop.call_later(self._pause, self._again)
         self.failure: BaseException | None = None
 
-    def bring(self, callback: Callable[..., object], *event: object) -> None:
-        """Have the callback called on the event loop's thread; this is not that."""
-        self._loop.call_soon_threadsafe(self._call, callback, event, context=self._context)
-
-    def _call(self, callback: Callable[..., object], event: tuple[object, ...]) -> None:
-        if not self.listens:
-            return
+    def tell(self) -> None:
+        """Tell what there is to tell."""
         try:
-            callback(*event)
+            self._work.tell()
         except BaseException as error:  # noqa: BLE001 - the await raises it
             self.failure = error
-            self.listens = False
+            self.end()
             self._work.stop()
+
+    def end(self) -> None:
+        """Tell nothing more."""
+        self._timer.cancel()
+
+    def _again(self) -> None:
+        self._pause = min(2 * self._pause, _PERIOD)
+        self._timer = self._loop.call_later(self._pause, self._again)
+        self.tell()
 
 
 async def _done(work: Work[R]) -> R:
     """Do the work beside the event loop. However the waiting ends, the work has ended too."""
-    messenger = _Messenger(work)
-    future = work.start(messenger.bring)
+    future = work.start()
+    teller = _Teller(work)
     try:
         # Waits without handing a cancellation on to the future: the work is told, and cleans up.
         await asyncio.wait((future,))
@@ -415,17 +421,21 @@ async def _done(work: Work[R]) -> R:
             future.cancel()
         raise
     except BaseException:
-        messenger.listens = False
+        teller.end()
         work.stop()
         await _ended(future)
         raise
-    if messenger.failure is not None:
+    finally:
+        teller.end()
+    if teller.failure is None:
+        teller.tell()
+    if teller.failure is not None:
         await _ended(future)
         try:
-            raise messenger.failure
+            raise teller.failure
         finally:
             # The traceback refers to this frame, and would through it to itself.
-            del messenger
+            del teller
     return future.result()
 
 

@@ -23,10 +23,11 @@ struct State {
     told: Option<(Stage, Instant)>,
     stopped: bool,
     cause: Option<PyErr>,
-    awaited: bool,
-    /// Only while the work is under way: through the caller it refers back to it.
-    via: Option<Py<PyAny>>,
+    /// What the callback has not been told yet, where the work is awaited.
+    events: Option<Vec<Event>>,
 }
+
+type Event = (Stage, u64, Option<u64>);
 
 impl Reporter {
     /// Tells `callback`, if there is one, of each step as `(stage, done, total)`.
@@ -34,18 +35,18 @@ impl Reporter {
         Self { callback, state: Mutex::default() }
     }
 
-    /// From now on the work is awaited: signals are the event loop's, [`Reporter::stop`] is what stops it, and the
-    /// callback is not called but handed to `via`, as `(callback, stage, done, total)`.
-    pub(super) fn go_via(&self, via: Py<PyAny>) {
-        let mut held = self.lock();
-        held.awaited = true;
-        held.via = Some(via);
+    /// From now on the work is awaited: signals are the event loop's, [`Reporter::stop`] is what stops it, and events
+    /// are kept for [`Reporter::tell`]. So no thread of the core takes the GIL, which it might hold while others have
+    /// the processor.
+    pub(super) fn keep_events(&self) {
+        self.lock().events.get_or_insert_default();
     }
 
-    /// Lets go of what [`Reporter::go_via`] got.
-    pub(super) fn let_go(&self) {
-        let via = self.lock().via.take();
-        drop(via);
+    /// Tells the callback of the events that were kept, on the calling thread.
+    pub(super) fn tell(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(callback) = &self.callback else { return Ok(()) };
+        let kept = self.lock().events.as_mut().map(std::mem::take).unwrap_or_default();
+        kept.into_iter().try_for_each(|event| Self::call_back(py, callback, event))
     }
 
     /// Stops the work at its next step.
@@ -58,8 +59,12 @@ impl Reporter {
     ///
     /// Python does so on its main thread only; on others this looks for nothing.
     pub(super) fn poll(&self) -> bool {
-        let State { stopped, awaited, .. } = *self.lock();
-        if awaited { !stopped } else { self.look(|_| Ok(())) }
+        let held = self.lock();
+        if held.events.is_some() {
+            return !held.stopped;
+        }
+        drop(held);
+        self.look(|_| Ok(()))
     }
 
     /// Why the work was stopped, if it was.
@@ -107,14 +112,15 @@ impl Reporter {
         due || held.stopped
     }
 
-    /// Calls the callback, on this thread or through whoever brings it to the right one.
-    fn tell(&self, py: Python<'_>, callback: &Py<PyAny>, stage: Stage, done: u64, total: Option<u64>) -> PyResult<()> {
-        let via = self.lock().via.as_ref().map(|via| via.clone_ref(py));
-        match via {
-            Some(via) => via.call1(py, (callback, stage.as_str(), done, total)),
-            None => callback.call1(py, (stage.as_str(), done, total)),
-        }
-        .map(drop)
+    /// Keeps an event, if events are kept; then it tells whether to go on.
+    fn keep(&self, event: Event) -> Option<bool> {
+        let mut held = self.lock();
+        held.events.as_mut()?.push(event);
+        Some(!held.stopped)
+    }
+
+    fn call_back(py: Python<'_>, callback: &Py<PyAny>, (stage, done, total): Event) -> PyResult<()> {
+        callback.call1(py, (stage.as_str(), done, total)).map(drop)
     }
 
     /// The state is whole at every moment, so a panic elsewhere does not spoil it.
@@ -128,9 +134,8 @@ impl Progress for Reporter {
         if !self.is_due(stage, done, total) {
             return true;
         }
-        match &self.callback {
-            Some(callback) => self.look(|py| self.tell(py, callback, stage, done, total)),
-            None => self.poll(),
-        }
+        let Some(callback) = &self.callback else { return self.poll() };
+        let event = (stage, done, total);
+        self.keep(event).unwrap_or_else(|| self.look(|py| Self::call_back(py, callback, event)))
     }
 }

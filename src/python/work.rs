@@ -101,12 +101,11 @@ impl PyWork {
         settle(py, &self.reporter, result)?(py)
     }
 
-    /// Begins the work, and gives the running event loop's future for its result. The callback is not called but
-    /// handed to `via`, as `(callback, stage, done, total)`, on a thread of the core.
-    fn start<'py>(&self, py: Python<'py>, via: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    /// Begins the work, and gives the running event loop's future for its result. The callback is called by `tell` only.
+    fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let job = self.take()?;
         let reporter = Arc::clone(&self.reporter);
-        reporter.go_via(via);
+        reporter.keep_events();
         begin(py, async move {
             let result = match job {
                 Job::Waiting(Waiting(grace, work)) => interruptible(&reporter, grace, work).await,
@@ -118,6 +117,11 @@ impl PyWork {
             };
             Ok(Outcome { reporter, result })
         })
+    }
+
+    /// Tells the callback what has happened since the last time; what it raises comes out.
+    fn tell(&self, py: Python<'_>) -> PyResult<()> {
+        self.reporter.tell(py)
     }
 
     /// Has the work that was started end, cleaned up, as soon as it can.
@@ -138,7 +142,6 @@ impl<'py> IntoPyObject<'py> for Outcome {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.reporter.let_go();
         Ok(settle(py, &self.reporter, self.result)?(py)?.into_bound(py))
     }
 }
