@@ -59,7 +59,7 @@ fn all(path: &Path, sound: bool) -> Result<u64> {
         for rule in [HashRule::SkipsTombstone, HashRule::CountsTombstone] {
             store.hash_kv(Some(revision), rule, &NoProgress)?;
         }
-        let stats = store.stats(&KeyRange::all(), Some(revision), 2, 5, &NoProgress)?;
+        let stats = store.stats(&KeyRange::all(), Some(revision), 2, 5, 4, &NoProgress)?;
         assert!(!sound || stats.total.keys == rows.len() as u64);
         let mut live = 0;
         let mut scan = Scan::live(Arc::clone(&store), KeyRange::all(), Some(revision), &NoProgress)?;
