@@ -134,7 +134,7 @@ pub(super) fn contradiction(input: &dyn ReadAt, index: &Index) -> Option<u64> {
     let mut raw = Vec::new();
     for number in 0..index.blocks() {
         match inflater.block(input, index, number, raw) {
-            Some(inflated) => raw = inflated.raw,
+            Some(block) => raw = block.raw,
             None => return Some(index.packed(number).map_or(0, |packed| packed.start)),
         }
     }

@@ -195,10 +195,9 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
     while let Some(at) = rest.find(|c: char| c == '"' || c.is_ascii_digit()) {
         let start = text.len() - rest.len() + at;
         let tail = &text[start..];
-        let len = if tail.starts_with('"') {
-            tail[1..].find('"').unwrap() + 2
-        } else {
-            tail.find(|c: char| !c.is_ascii_digit()).unwrap()
+        let len = match tail.strip_prefix('"') {
+            Some(inside) => inside.find('"').unwrap() + 2,
+            None => tail.find(|c: char| !c.is_ascii_digit()).unwrap(),
         };
         found.push((start, &tail[..len]));
         rest = &tail[len..];

@@ -234,10 +234,12 @@ fn sweep(bytes: &[u8], fields: &[Field], meta: Option<usize>) -> (u32, u32) {
         for value in values(bytes, *field, &kinds) {
             let mut bent = bytes.to_vec();
             bent[field.0..field.0 + field.1].copy_from_slice(&value.to_le_bytes()[..field.1]);
-            meta.into_iter().for_each(|page| fix_meta(&mut bent, page));
+            if let Some(page) = meta {
+                fix_meta(&mut bent, page);
+            }
             match judge(&path, &bent) {
                 Outcome::Refused => refused += 1,
-                found => same += u32::from(found == good),
+                found @ Outcome::Read(_) => same += u32::from(found == good),
             }
         }
     }
