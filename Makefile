@@ -91,7 +91,7 @@ bench-large: $(MODULE) etcd-binaries ## Memory and time on 8 GiB, in 10 minutes;
 	cargo build --release --quiet --no-default-features --example large_database
 	$(BIN)/python benches/bench.py --large $(ARGS)
 
-bench-reading: $(MODULE) ## Measure the reader on two million small keys, in two minutes; needs 2 GiB of disk in TMPDIR
+bench-reading: $(MODULE) ## Measure the reader on two million small keys, in four minutes; needs 2 GiB of disk in TMPDIR
 	$(BIN)/python benches/reading.py $(ARGS)
 
 bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FILE
