@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,15 @@ def release(line: str) -> EtcdBinaries:
         return EtcdBinaries.find(AT_LEAST.get(line, line))
     except BinariesNotFoundError as error:
         pytest.skip(f"{error}; make etcd-binaries, or: python tests/etcd_binaries.py {line}")
+
+
+@pytest.fixture(scope="module")
+def member() -> Iterator[Cluster]:
+    """A member with some 40 MB, so that there is a moment to hit."""
+    with Cluster(members=1, version="3.5.1") as cluster:
+        for number in range(40):
+            cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
+        yield cluster
 
 
 @pytest.fixture

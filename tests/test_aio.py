@@ -11,7 +11,6 @@ import inspect
 import io
 import multiprocessing
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -29,7 +28,7 @@ from dcos_etcd import aio
 from dcos_etcd.testing import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from pathlib import Path
@@ -44,15 +43,6 @@ PATIENCE = 30
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
 
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def member() -> Iterator[Cluster]:
-    """A member with some 40 MB, so that there is a moment to hit."""
-    with Cluster(members=1, version="3.5.1") as cluster:
-        for number in range(40):
-            cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
-        yield cluster
 
 
 @pytest.fixture(scope="module")
