@@ -1,8 +1,9 @@
 //! The extension module `dcos_etcd._core`: the only place that knows pyo3.
 //!
-//! Each verb converts its arguments and gives a [`Work`](work::PyWork): one function of the core, which is called with the
-//! GIL released when somebody waits for it or awaits it, and what becomes of the answer. A report crosses as JSON and
-//! arrives as a `dict`, an [`Error`](crate::Error) becomes an exception of `dcos_etcd.exceptions`. Nothing here decides anything about snapshots or clusters.
+//! Each verb converts its arguments and gives a [`Work`](work::PyWork): one function of the core, which is called with
+//! the GIL released when somebody waits for it or awaits it, and what becomes of the answer. A report crosses as JSON
+//! and arrives as a `dict`, an [`Error`](crate::Error) becomes an exception of `dcos_etcd.exceptions`. Nothing here
+//! decides anything about snapshots or clusters.
 
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
