@@ -42,9 +42,9 @@ def release(line: str) -> EtcdBinaries:
         pytest.skip(f"{error}; make etcd-binaries, or: python tests/etcd_binaries.py {line}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def member() -> Iterator[Cluster]:
-    """A member with some 40 MB, so that there is a moment to hit."""
+    """A member with some 40 MB, so that there is a moment to hit; tests read it only."""
     with Cluster(members=1, version="3.5.1") as cluster:
         for number in range(40):
             cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
