@@ -10,6 +10,8 @@ CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
 # Options for pytest, as in `make py-test ARGS='-k matrix -x'`, or for the measurements, as in
 # `make bench ARGS='--directory /mnt/scratch'`.
 ARGS ?=
+# Processes of pytest: most tests wait for servers, so that a machine takes more of them than it has cores.
+WORKERS ?= 3
 # For each target of `make fuzz`.
 SECONDS ?= 60
 
@@ -62,8 +64,8 @@ docs: $(MODULE) ## Build the site into target/docs; a warning is an error
 rust-test: $(TOOLS) ## Rust tests; they need no Python
 	cargo test --release
 
-py-test: $(MODULE) ## Python tests; ARGS goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+py-test: $(MODULE) ## Python tests in WORKERS processes, WORKERS=0 for one alone; ARGS goes to pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(MODULE) ## Mutated files for every reader, SECONDS for each target; ARGS are targets
 	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import dcos_etcd
 from dcos_etcd.testing import BinariesNotFoundError, Cluster, EtcdBinaries
 from gateway import Gateway
 from scenario import Source, make_source
+from workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,18 +96,34 @@ def connect() -> Iterator[Callable[[Cluster], Gateway]]:
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Source]:
+def workshop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Makes once what all workers of pytest-xdist use."""
+    base = tmp_path_factory.getbasetemp()
+    # Each worker has a directory of its own below that of the run.
+    return Workshop((base.parent if hasattr(pytestconfig, "workerinput") else base) / "workshop")
+
+
+@pytest.fixture(scope="session")
+def archive(workshop: Workshop) -> Path:
+    """A snapshot in which `key` is `restored`, and nothing else."""
+
+    def make(directory: Path) -> Path:
+        path = directory / "etcd.tar.gz"
+        with Cluster(members=1) as cluster:
+            cluster.etcdctl("put", "key", "restored")
+            dcos_etcd.backup(path, **cluster.access)
+        return path
+
+    return workshop.get("archive", make)
+
+
+@pytest.fixture(scope="session")
+def source(workshop: Workshop) -> Callable[[str], Source]:
     """Snapshots of the rich cluster, one for each line, made when first asked for."""
-    made: dict[str, Source] = {}
 
-    def get(line: str) -> Source:
-        if line not in made:
-            made[line] = make_source(
-                release(line),
-                tmp_path_factory.mktemp(f"source-{line}-"),
-                lambda cluster, path: dcos_etcd.backup(path, **cluster.access),
-                SUFFIXES[line],
-            )
-        return made[line]
+    def make(line: str, directory: Path) -> Source:
+        return make_source(
+            release(line), directory, lambda cluster, path: dcos_etcd.backup(path, **cluster.access), SUFFIXES[line]
+        )
 
-    return get
+    return lambda line: workshop.get(f"source-{line}", functools.partial(make, line))

@@ -1,4 +1,4 @@
-"""A master, an archive, and a Mesos-DNS that every test has."""
+"""A master, and a Mesos-DNS that every test has."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import dcos_etcd
 from dcos_etcd.dcos import _profile
-from dcos_etcd.testing import Cluster
 from dcos_profile.master import MASTERS, NOWHERE, Machine, MesosDns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("archive") / "etcd.tar.gz"
-    with Cluster(members=1) as cluster:
-        cluster.etcdctl("put", "key", "value")
-        dcos_etcd.backup(path, **cluster.access)
-    return path
 
 
 @pytest.fixture(autouse=True)
