@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from workers import Scheduling
+
 LINES = ("3.4", "3.5", "3.6", "3.7")
 """The release lines of the test matrix."""
 
@@ -34,6 +36,15 @@ each_line = pytest.mark.etcd(version=[AT_LEAST.get(line, line) for line in LINES
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "damages: leaves databases that are damaged on purpose")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    from workers import Scheduling  # noqa: PLC0415 - a run without workers needs no pytest-xdist
+
+    # Tests stand in the order in which they begin: what takes long is not to come last.
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def release(line: str) -> EtcdBinaries:
