@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from dcos.bed import Master
 
+# A hundred restores, starts and second restores are one test.
+pytestmark = pytest.mark.timeout(900)
+
 KILLS = 100
 FULL_DISKS = 20
 BLOBS = 8

@@ -1,6 +1,5 @@
 //! Real members on loopback, each in a directory of its own, gone when the value is.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +7,9 @@ use std::time::{Duration, Instant};
 use dcos_etcd::client::Access;
 use dcos_etcd::diagnose::{DiagnoseOptions, Diagnosis, diagnose};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
+
+use crate::support::held_port;
 
 /// Time for a cluster to elect a leader on a busy machine.
 const START_TIME: Duration = Duration::from_secs(40);
@@ -44,6 +46,7 @@ pub(crate) fn with_each_program(test: &str, run: impl Fn(&Path)) {
 pub(crate) struct Cluster {
     pub(crate) endpoints: Vec<String>,
     members: Vec<Child>,
+    _ports: Vec<TcpSocket>,
     _dir: TempDir,
 }
 
@@ -51,7 +54,7 @@ impl Cluster {
     /// Starts members and waits until all of them are healthy.
     pub(crate) async fn start(program: &Path, size: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ports: Vec<u16> = free_ports(2 * size);
+        let (held, ports): (Vec<TcpSocket>, Vec<u16>) = (0..2 * size).map(|_| held_port()).unzip();
         let (clients, peers) = ports.split_at(size);
         let initial: Vec<String> =
             peers.iter().enumerate().map(|(i, port)| format!("m{i}=http://127.0.0.1:{port}")).collect();
@@ -69,7 +72,7 @@ impl Cluster {
             members.push(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         }
         let endpoints = clients.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        let cluster = Self { endpoints, members, _dir: dir };
+        let cluster = Self { endpoints, members, _ports: held, _dir: dir };
         cluster.wait_until_healthy().await;
         cluster
     }
@@ -115,10 +118,4 @@ impl Drop for Cluster {
             self.kill(index);
         }
     }
-}
-
-/// Ports that were free a moment ago, all different.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }

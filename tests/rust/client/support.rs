@@ -9,6 +9,7 @@ use dcos_etcd::backup::{BackupOptions, BackupReport, backup};
 use dcos_etcd::client::Access;
 use dcos_etcd::progress::{NoProgress, Progress, Stage};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// Longer than any of these tests may take; a hang is a failure.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -20,6 +21,17 @@ pub(crate) const STALL_TIMEOUT: Duration = Duration::from_millis(600);
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("the test hangs") })
+}
+
+/// A port on loopback at which nobody listens, and that nobody is given who asks for any, while the socket is there.
+///
+/// A server that is told its number may listen on it all the same, as Go's do with `SO_REUSEADDR`.
+pub(crate) fn held_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// An empty directory with a name in it for an archive.
