@@ -120,13 +120,20 @@ class Bench:
         measure = [sys.executable, "-I", "-S", str(HERE / "measure.py"), str(taken), str(output), *words]
         subprocess.run(measure, check=True, env=environment(), stdin=subprocess.DEVNULL)
         usage, *threads = taken.read_text().splitlines()
-        wall, user, system, peak, status = usage.split()
+        wall, user, system, peak, disk, status = usage.split()
         packing = sum(
             float(seconds) for seconds, _, name in (line.partition(" ") for line in threads) if name == PACKERS
         )
         if status != "0" or (result and not result.exists()):
             raise Failed(f"{title} exited with {status}: {output.read_text(errors='replace')[-2000:]}")
-        run = Run(float(wall), float(user) + float(system), int(peak) * 1024, size_of(result) if result else 0, packing)
+        run = Run(
+            float(wall),
+            float(user) + float(system),
+            int(peak) * 1024,
+            size_of(result) if result else 0,
+            packing,
+            int(disk),
+        )
         self.steps.setdefault(key, Step(title)).runs.append(run)
         say(f"{title}: {run.wall:.2f} s")
 

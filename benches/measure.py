@@ -1,4 +1,4 @@
-"""Runs one command and writes down what it took: wall time, CPU time, peak memory, exit status, CPU time by thread.
+"""Runs one command and writes down what it took: wall time, CPU time, peak memory, disk, exit status, CPU by thread.
 
 Usage: measure.py RESULT OUTPUT COMMAND [ARGUMENT ...]
 
@@ -29,6 +29,12 @@ def threads(pid: int, seen: dict[str, tuple[str, float]]) -> None:
         return
 
 
+def used(directory: str) -> int:
+    """Bytes in use on the file system of a directory, those of files without a name among them."""
+    told = os.statvfs(directory)
+    return (told.f_blocks - told.f_bfree) * told.f_frsize
+
+
 def read(path: str) -> str:
     """Read a small file."""
     with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
@@ -40,6 +46,8 @@ def main() -> None:
     result, output, *command = sys.argv[1:]
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     seen: dict[str, tuple[str, float]] = {}
+    directory = os.path.dirname(result)  # noqa: PTH120
+    before = most = used(directory)
     started = time.perf_counter()
     pid = os.posix_spawn(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
@@ -48,10 +56,13 @@ def main() -> None:
     ended.register(os.pidfd_open(pid))
     while not ended.poll(LOOK):
         threads(pid, seen)
+        most = max(most, used(directory))
     wall = time.perf_counter() - started
     _, status, usage = os.wait4(pid, 0)
     with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123
-        print(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, os.waitstatus_to_exitcode(status), file=file)
+        disk = max(most, used(directory)) - before
+        exited = os.waitstatus_to_exitcode(status)
+        print(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, disk, exited, file=file)
         for name, seconds in seen.values():
             print(seconds, name, file=file)
 

@@ -25,6 +25,7 @@ class Run:
         peak: Its largest resident memory, in bytes.
         size: Bytes that it wrote, as the lengths of the files.
         packing: Seconds of CPU of the threads that compress; 0 for programs that have none of that name.
+        disk: The most bytes that were in use on the disk, beyond those before it began: its result and all beside it.
     """
 
     wall: float
@@ -32,6 +33,7 @@ class Run:
     peak: int
     size: int
     packing: float = 0.0
+    disk: int = 0
 
 
 @dataclass
@@ -60,6 +62,11 @@ class Step:
     def peak(self) -> int:
         """The most memory of any run, in bytes."""
         return max(run.peak for run in self.runs)
+
+    @property
+    def disk(self) -> int:
+        """The most bytes of disk that any run took at a time."""
+        return max(run.disk for run in self.runs)
 
     @property
     def size(self) -> int:
@@ -175,7 +182,7 @@ def summary(rows: Sequence[Row]) -> str:
 def every_step(steps: Iterable[Step]) -> str:
     """The table of single programs, with how far their runs lie apart."""
     return table(
-        ["program", "runs", "median, s", "least to most, s", "CPU, s", "peak, MiB", "result, MiB"],
+        ["program", "runs", "median, s", "least to most, s", "CPU, s", "peak, MiB", "result, MiB", "disk, MiB"],
         [
             [
                 step.title,
@@ -185,6 +192,7 @@ def every_step(steps: Iterable[Step]) -> str:
                 f"{step.cpu:.2f}",
                 _mib(step.peak),
                 _mib(step.size) if step.size else "",
+                _mib(step.disk) if step.disk >= MIB else "",
             ]
             for step in steps
         ],

@@ -8,8 +8,10 @@
 mod census;
 mod crc;
 mod judge;
+mod note;
 mod open;
 mod report;
+mod sparse;
 #[cfg(test)]
 mod tests;
 

@@ -31,8 +31,6 @@ def on_master(flags: argparse.Namespace, plain: Iterable[str]) -> bool:
     Raises:
         UsageError: Flags of both were given.
     """
-    from dcos_etcd.dcos import is_master  # noqa: PLC0415 - help needs none
-
     asking = [f"--{name}" for name in ("masters", "root") if getattr(flags, name, None) is not None]
     against = list(plain)
     if asking and against:
@@ -40,7 +38,11 @@ def on_master(flags: argparse.Namespace, plain: Iterable[str]) -> bool:
             f"{asking[0]} and {against[0]} exclude each other",
             f"{asking[0]} is for a DC/OS master, where no such flag is needed",
         )
-    return bool(asking) or (not against and is_master())
+    if asking or against:
+        return bool(asking)
+    from dcos_etcd.dcos import is_master  # noqa: PLC0415 - neither help nor flags that decide need it
+
+    return is_master()
 
 
 def root(flags: argparse.Namespace) -> str:
