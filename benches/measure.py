@@ -9,6 +9,7 @@ it was started, so a large parent would hide what a small child needs.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from select import poll
@@ -29,10 +30,19 @@ def threads(pid: int, seen: dict[str, tuple[str, float]]) -> None:
         return
 
 
-def used(directory: str) -> int:
-    """Bytes in use on the file system of a directory, those of files without a name among them."""
-    told = os.statvfs(directory)
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+def written(pid: int) -> int:
+    """Bytes of disk of the files that a process has open for writing, those without a name among them."""
+    files: dict[tuple[int, int], int] = {}
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            told = os.stat(f"/proc/{pid}/fd/{fd}")  # noqa: PTH116
+            flags = int(read(f"/proc/{pid}/fdinfo/{fd}").split("flags:")[1].split()[0], 8)
+            if stat.S_ISREG(told.st_mode) and flags & os.O_ACCMODE != os.O_RDONLY:
+                files[told.st_dev, told.st_ino] = told.st_blocks * 512
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended, or closed one.
+        return 0
+    return sum(files.values())
 
 
 def read(path: str) -> str:
@@ -46,8 +56,7 @@ def main() -> None:
     result, output, *command = sys.argv[1:]
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     seen: dict[str, tuple[str, float]] = {}
-    directory = os.path.dirname(result)  # noqa: PTH120
-    before = most = used(directory)
+    disk = 0
     started = time.perf_counter()
     pid = os.posix_spawn(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
@@ -56,11 +65,10 @@ def main() -> None:
     ended.register(os.pidfd_open(pid))
     while not ended.poll(LOOK):
         threads(pid, seen)
-        most = max(most, used(directory))
+        disk = max(disk, written(pid))
     wall = time.perf_counter() - started
     _, status, usage = os.wait4(pid, 0)
     with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123
-        disk = max(most, used(directory)) - before
         exited = os.waitstatus_to_exitcode(status)
         print(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, disk, exited, file=file)
         for name, seconds in seen.values():

@@ -25,7 +25,7 @@ class Run:
         peak: Its largest resident memory, in bytes.
         size: Bytes that it wrote, as the lengths of the files.
         packing: Seconds of CPU of the threads that compress; 0 for programs that have none of that name.
-        disk: The most bytes that were in use on the disk, beyond those before it began: its result and all beside it.
+        disk: The most bytes of disk that its files took while they were open for writing: its result and all beside it.
     """
 
     wall: float

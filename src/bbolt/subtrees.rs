@@ -4,11 +4,12 @@
 //! the rest of the tree, is left to the walk, which goes through that subtree itself as if nobody had: so every defect
 //! is found and worded in one place, and the answer does not depend on who was faster.
 //!
-//! The threads read no page twice among themselves, and the walk none, so that a hostile file is read twice at the
-//! most.
+//! The threads read no page twice among themselves, but for branches that one comes upon where it looks for leaves, and
+//! the walk none, so that a hostile file is read twice at the most.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use super::notes::{Ends, Notes};
@@ -112,7 +113,7 @@ impl<P: Part> Crew<P> {
     {
         let (jobs, requests) = channel::<Request<P>>();
         let requests = Arc::new(Mutex::new(requests));
-        let taken = Arc::new(Mutex::new(PageSet::default()));
+        let taken = Arc::new(Mutex::new(Taken::default()));
         let notes = notes.filter(|notes| notes.fit(page_size));
         let mut started = 0;
         for _ in 0..threads {
@@ -159,12 +160,19 @@ fn next<P>(requests: &Mutex<Receiver<Request<P>>>) -> Option<Request<P>> {
     requests.lock().ok()?.recv().ok()
 }
 
+/// Pages that some thread has read.
+#[derive(Default)]
+struct Taken {
+    pages: PageSet,
+    /// Branches among them that were found where a leaf was looked for, and whose own turn is to come.
+    deeper: BTreeSet<u64>,
+}
+
 /// One thread's view of the file.
 struct Reader<'d, R> {
     pages: Pages<'d, R>,
     branch: Vec<u8>,
-    /// Pages that some thread has read.
-    taken: &'d Mutex<PageSet>,
+    taken: &'d Mutex<Taken>,
     page_size: u64,
     high_water_mark: u64,
     notes: Option<&'d Notes>,
@@ -281,9 +289,12 @@ impl<R: ReadAt> Reader<'_, R> {
 
     /// Takes page `number` and its overflow, if it is what it should be and no thread has had it; gives its span.
     fn claim(&mut self, number: u64, ahead_pages: u64, kind: Kind) -> Result<u64, Left> {
-        self.take(number, 1)?;
+        if kind != Kind::Branch || !self.taken()?.deeper.remove(&number) {
+            self.take(number, 1)?;
+        }
         let header: Header = sound(self.pages.header(number, ahead_pages))?;
         if kind == Kind::Leaf && header.kind() == Kind::Branch {
+            self.taken()?.deeper.insert(number);
             return Err(Left::Deeper);
         }
         if header.wrong_id(number).is_some() || header.kind() != kind {
@@ -300,12 +311,17 @@ impl<R: ReadAt> Reader<'_, R> {
     }
 
     fn take(&self, first: u64, count: u64) -> Result<(), Left> {
-        let mut taken = self.taken.lock().map_err(|_| Left::Unsound)?;
-        if taken.has_any(first, count) {
+        let mut taken = self.taken()?;
+        let pages = &mut taken.pages;
+        if pages.has_any(first, count) {
             return Err(Left::Unsound);
         }
-        taken.insert_all(first, count);
+        pages.insert_all(first, count);
         Ok(())
+    }
+
+    fn taken(&self) -> Result<MutexGuard<'_, Taken>, Left> {
+        self.taken.lock().map_err(|_| Left::Unsound)
     }
 }
 
