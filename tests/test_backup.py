@@ -15,21 +15,21 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 import dcos_etcd
 from command_line import cluster_flags, environment, run
-from conftest import LINES, release
+from conftest import LINES, each_line, release
 from dcos_etcd.testing import Cluster, CommandFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from dcos_etcd import Progress
+    from dcos_etcd.testing import ClusterFactory
 
-    MakeCluster = Callable[..., Cluster]
 
 SUFFIXES = (".tar.gz", ".tar.zst")
 HASH_SIZE = 32
@@ -172,8 +172,10 @@ def test_the_compression_is_the_names_unless_it_is_given(filled: Cluster, tmp_pa
 # Whom it asks.
 
 
-def test_the_first_healthy_endpoint_is_used_and_the_others_are_told(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = make_cluster(3, "3.6")
+def test_the_first_healthy_endpoint_is_used_and_the_others_are_told(
+    etcd_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    cluster = etcd_cluster(3, "3.6")
     cluster.start()
     cluster.etcdctl("put", "a", "b")
     # Without the leader there would be none for a moment.
@@ -201,8 +203,9 @@ def test_the_first_healthy_endpoint_is_used_and_the_others_are_told(make_cluster
 
 
 @pytest.mark.parametrize("way", ["user", "name in the certificate"])
-def test_tls_and_a_user(etcd: Any, make_cluster: MakeCluster, tmp_path: Path, way: str) -> None:
-    cluster = make_cluster(binaries=etcd, tls=True, auth=("root", "a:b,c"))
+@each_line
+def test_tls_and_a_user(etcd_cluster: ClusterFactory, tmp_path: Path, way: str) -> None:
+    cluster = etcd_cluster(1, tls=True, auth=("root", "a:b,c"))
     cluster.start()
     cluster.etcdctl("put", "a", "b")
     access = cluster.access if way == "user" else {**cluster.access, "user": None}
@@ -305,8 +308,8 @@ def test_backups_side_by_side_are_whole_and_one_name_is_given_once(large: Cluste
 
 
 @pytest.mark.parametrize("line", ["3.4", "3.7"])
-def test_a_backup_under_steady_writes_is_sound(line: str, make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = make_cluster(3, line)
+def test_a_backup_under_steady_writes_is_sound(line: str, etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    cluster = etcd_cluster(3, line)
     cluster.start()
     cluster.etcdctl("put", "first", "x")
     done = threading.Event()
@@ -358,8 +361,8 @@ def test_endpoints_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_user_without_the_role_root_is_refused(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = make_cluster(version="3.7", auth=True)
+def test_a_user_without_the_role_root_is_refused(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    cluster = etcd_cluster(1, version="3.7", auth=True)
     cluster.start()
     cluster.etcdctl("user", "add", "reader:reader")
     with pytest.raises(CommandFailedError):

@@ -12,6 +12,7 @@ import pytest
 
 import dcos_etcd
 from command_line import cluster_flags, environment, run
+from conftest import each_line
 from dcos_etcd import (
     AccessDeniedError,
     CompactedError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd.testing import Cluster, ClusterFactory
 
 Space = dict[bytes, Entry]
 
@@ -77,11 +78,12 @@ def space_at(gateway: Gateway, revision: int) -> Space:
     return {entry.key: entry for entry in gateway.range(b"\0", b"\0", revision=str(revision))}
 
 
+@each_line
 def test_random_states_differ_as_plain_mappings_do(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path, connect: Callable[[Cluster], Gateway]
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
-    chance = random.Random(etcd.version)
-    with make_cluster(binaries=etcd) as cluster:
+    with etcd_cluster(1) as cluster:
+        chance = random.Random(cluster.binaries.version)
         gateway = connect(cluster)
         leases = [0, *(int(gateway.call("lease/grant", {"TTL": "3600"})["ID"]) for _ in range(2))]
         archives: list[tuple[Path, int]] = []
@@ -121,10 +123,9 @@ def alike(found: dcos_etcd.Comparison) -> bool:
     return not found.keys and {one.part for one in found.state} <= {"storage_version"}
 
 
-def test_what_lies_beside_the_keys_is_compared_too(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path
-) -> None:
-    with make_cluster(binaries=etcd, auth=True) as cluster:
+@each_line
+def test_what_lies_beside_the_keys_is_compared_too(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    with etcd_cluster(1, auth=True) as cluster:
         cluster.etcdctl("put", "k", "v")
         cluster.etcdctl("role", "add", "watcher")
         before, after = tmp_path / "before.tar.gz", tmp_path / "after.db.tar.zst"
@@ -284,10 +285,8 @@ def test_the_first_difference_comes_before_all_are_found(pair: dict[str, Any]) -
     assert (json.loads(found.stdout)["key"], found.stderr) == ("added", "")
 
 
-def test_tls_and_a_role_for_some_keys_are_enough_to_compare_those(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
-) -> None:
-    with make_cluster(binaries=some_etcd, tls=True, auth=True) as cluster:
+def test_tls_and_a_role_for_some_keys_are_enough_to_compare_those(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    with etcd_cluster(1, tls=True, auth=True) as cluster:
         cluster.etcdctl("put", "/a/1", "x")
         cluster.etcdctl("put", "/b/1", "x")
         cluster.etcdctl("role", "add", "reader")
@@ -309,9 +308,9 @@ def test_tls_and_a_role_for_some_keys_are_enough_to_compare_those(
 
 
 def test_pages_of_large_values_are_read_as_small_ones_are(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
-    with make_cluster(binaries=some_etcd) as cluster:
+    with etcd_cluster(1) as cluster:
         gateway = connect(cluster)
         for first in range(0, 9000, 100):
             gateway.transact([put(b"/a/%05d" % number, b"") for number in range(first, first + 100)])
@@ -331,10 +330,8 @@ def test_pages_of_large_values_are_read_as_small_ones_are(
         assert (changed.a.value, changed.b.value) == (bytes([69]) * 1_000_000, b"other")
 
 
-def test_a_cluster_that_goes_away_is_an_error(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
-) -> None:
-    with make_cluster(binaries=some_etcd) as cluster:
+def test_a_cluster_that_goes_away_is_an_error(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    with etcd_cluster(1) as cluster:
         archive = tmp_path / "a.tar.gz"
         dcos_etcd.backup(archive, **cluster.access)
         cluster.members[0].kill()

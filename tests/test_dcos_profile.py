@@ -24,6 +24,8 @@ from dcos_etcd.testing import Cluster
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dcos_etcd.testing import ClusterFactory
+
 MASTERS = ("10.93.0.1", "10.93.0.2", "10.93.0.3")
 OWNER = (4242, 4343)
 NOWHERE = "http://127.0.0.1:9/"
@@ -371,9 +373,9 @@ def test_a_unit_that_is_stopped_or_not_known_is_no_obstacle(machine: Machine, ar
 
 @as_root
 def test_an_etcd_that_somebody_else_started_is_refused_by_its_locks(
-    machine: Machine, archive: Path, make_cluster: Callable[..., Cluster]
+    machine: Machine, archive: Path, etcd_cluster: ClusterFactory
 ) -> None:
-    cluster = make_cluster()
+    cluster = etcd_cluster(1)
     cluster.start()
     machine.data_dir.symlink_to(cluster.members[0].data_dir)
 
@@ -572,9 +574,9 @@ def test_without_a_member_the_state_is_existing_until_the_directory_stands(machi
 
 @pytest.fixture
 def master(
-    tmp_path: Path, make_cluster: Callable[..., Cluster], mesos_dns: MesosDns, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, etcd_cluster: ClusterFactory, mesos_dns: MesosDns, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Machine, Cluster]:
-    cluster = make_cluster()
+    cluster = etcd_cluster(1)
     cluster.start()
     monkeypatch.setattr(_profile, "CLIENT_PORT", int(cluster.endpoints[0].rpartition(":")[2]))
     monkeypatch.setattr(_profile, "LEADER", "leader.invalid")

@@ -14,18 +14,17 @@ import pytest
 
 import dcos_etcd
 from command_line import cluster_flags, environment, run
-from conftest import LINES, release
+from conftest import LINES, each_line, release
 from dcos_etcd.testing import Certificates, Cluster, CommandFailedError
 from scenario import raise_alarm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dcos_etcd import Diagnosis, Finding
-    from dcos_etcd.testing import EtcdBinaries
+    from dcos_etcd.testing import ClusterFactory
 
-    MakeCluster = Callable[..., Cluster]
 
 MIB = 1 << 20
 
@@ -86,10 +85,9 @@ def listener() -> Iterator[Listener]:
 # The document.
 
 
-def test_the_document_begins_as_member_list_does_and_shows_the_loss_of_members(
-    make_cluster: MakeCluster, etcd: EtcdBinaries
-) -> None:
-    cluster = make_cluster(3, binaries=etcd)
+@each_line
+def test_the_document_begins_as_member_list_does_and_shows_the_loss_of_members(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3)
     cluster.start()
     cluster.etcdctl("put", "a", "b")
     first = cluster.members[0].client_url
@@ -149,8 +147,8 @@ def until(cluster: Cluster, awaited: str) -> Diagnosis:
     pytest.fail(f"no {awaited}")
 
 
-def test_large_ids_are_text_too(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_large_ids_are_text_too(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     document = json.loads(run("diagnostic", "-w", "json", *cluster_flags(cluster.access)).stdout)
     [entry] = document["endpoints"]
@@ -162,8 +160,8 @@ def test_large_ids_are_text_too(make_cluster: MakeCluster, some_etcd: EtcdBinari
 # Membership.
 
 
-def test_endpoints_of_two_clusters_are_told_apart(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
-    one, other = make_cluster(binaries=some_etcd), make_cluster(binaries=some_etcd, token="other")
+def test_endpoints_of_two_clusters_are_told_apart(etcd_cluster: ClusterFactory) -> None:
+    one, other = etcd_cluster(1), etcd_cluster(1, token="other")
     one.start()
     other.start()
     one.etcdctl("put", "a", "b")
@@ -181,10 +179,8 @@ def test_endpoints_of_two_clusters_are_told_apart(make_cluster: MakeCluster, som
         assert cluster.endpoints[0] in only(diagnosis, "cluster-id-mismatch").evidence
 
 
-def test_lost_quorum_is_told_beside_another_cluster_that_works(
-    make_cluster: MakeCluster, some_etcd: EtcdBinaries
-) -> None:
-    one, other = make_cluster(2, binaries=some_etcd), make_cluster(binaries=some_etcd, token="other")
+def test_lost_quorum_is_told_beside_another_cluster_that_works(etcd_cluster: ClusterFactory) -> None:
+    one, other = etcd_cluster(2), etcd_cluster(1, token="other")
     one.start()
     other.start()
     one.members[1].kill()
@@ -193,8 +189,8 @@ def test_lost_quorum_is_told_beside_another_cluster_that_works(
     assert only(diagnosis, "quorum-lost").message == "1 of 2 voting members answer, and 2 are needed"
 
 
-def test_who_is_expected_and_who_is_not(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_who_is_expected_and_who_is_not(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
 
     assert ids(ask(cluster, expect=["127.0.0.1"])) == []
@@ -208,8 +204,9 @@ def test_who_is_expected_and_who_is_not(make_cluster: MakeCluster, some_etcd: Et
     assert exit_status(cluster, "--expect", "10.9.9.9", "--expect", "127.0.0.1") == 1
 
 
-def test_a_member_that_was_added_and_never_started(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(3, binaries=etcd, extra_args=UNHURRIED)
+@each_line
+def test_a_member_that_was_added_and_never_started(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3, extra_args=UNHURRIED)
     cluster.start()
     cluster.etcdctl("member", "add", "late", "--peer-urls=http://127.0.0.1:1")
     first = cluster.members[0].client_url
@@ -224,8 +221,9 @@ def test_a_member_that_was_added_and_never_started(make_cluster: MakeCluster, et
     assert (json.loads(result.stdout)["members"], result.returncode) == (listed["members"], 0)
 
 
-def test_a_learner_is_told_and_is_not_ill(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(3, binaries=etcd, extra_args=UNHURRIED)
+@each_line
+def test_a_learner_is_told_and_is_not_ill(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3, extra_args=UNHURRIED)
     cluster.start()
     learner = cluster.add_member(learner=True)
     diagnosis = ask(cluster)
@@ -242,8 +240,9 @@ def test_a_learner_is_told_and_is_not_ill(make_cluster: MakeCluster, etcd: EtcdB
 # Space and alarms.
 
 
-def test_the_quota_comes_near_and_is_reached(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=etcd, extra_args=[f"--quota-backend-bytes={48 * MIB}"])
+@each_line
+def test_the_quota_comes_near_and_is_reached(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1, extra_args=[f"--quota-backend-bytes={48 * MIB}"])
     cluster.start()
     near: list[list[tuple[str, str]]] = []
     for number in range(60):
@@ -257,7 +256,7 @@ def test_the_quota_comes_near_and_is_reached(make_cluster: MakeCluster, etcd: Et
         pytest.fail("the quota was never reached")
     # Before 3.6 a server does not tell its quota.
     told = [("warning", "database-near-quota")]
-    assert (told in near) == (etcd.line >= (3, 6)), near
+    assert (told in near) == (cluster.binaries.line >= (3, 6)), near
     diagnosis = ask(cluster)
     alarm = only(diagnosis, "alarm-nospace")
     assert ids(diagnosis)[0] == ("critical", "alarm-nospace")
@@ -267,8 +266,9 @@ def test_the_quota_comes_near_and_is_reached(make_cluster: MakeCluster, etcd: Et
     assert exit_status(cluster) == 1
 
 
-def test_corrupt_data_raises_an_alarm_that_is_told(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=etcd)
+@each_line
+def test_corrupt_data_raises_an_alarm_that_is_told(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     raise_alarm(cluster, "CORRUPT")
     diagnosis = ask(cluster)
@@ -278,8 +278,8 @@ def test_corrupt_data_raises_an_alarm_that_is_told(make_cluster: MakeCluster, et
     assert exit_status(cluster) == 1
 
 
-def test_much_free_space_is_told_until_it_is_given_back(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_much_free_space_is_told_until_it_is_given_back(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     for number in range(84):
         cluster.etcdctl("put", f"k{number}", stdin=b"x" * 1_400_000)
@@ -300,9 +300,9 @@ def test_much_free_space_is_told_until_it_is_given_back(make_cluster: MakeCluste
 # Versions.
 
 
-def test_a_rolling_upgrade_is_mixed_versions_and_no_difference_of_keys(make_cluster: MakeCluster) -> None:
+def test_a_rolling_upgrade_is_mixed_versions_and_no_difference_of_keys(etcd_cluster: ClusterFactory) -> None:
     old, new = release("3.4"), release("3.5")
-    cluster = make_cluster(3, binaries=old)
+    cluster = etcd_cluster(3, binaries=old)
     cluster.start()
     # A tombstone at the compacted revision: 3.5.30 hashes it, and 3.4.23 does not.
     cluster.etcdctl("put", "a", "1")
@@ -324,8 +324,8 @@ def test_a_rolling_upgrade_is_mixed_versions_and_no_difference_of_keys(make_clus
     assert (("warning", "key-space-not-compared") in ids(diagnosis)) == (len(hashes) > 1)
 
 
-def test_a_version_that_loses_data_is_told(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(version="3.5.1")
+def test_a_version_that_loses_data_is_told(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1, version="3.5.1")
     cluster.start()
 
     assert ids(ask(cluster)) == [("warning", "version-loses-data")]
@@ -336,8 +336,9 @@ def test_a_version_that_loses_data_is_told(make_cluster: MakeCluster) -> None:
 
 
 @pytest.mark.damages
-def test_members_with_different_keys_are_found(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(3, binaries=etcd)
+@each_line
+def test_members_with_different_keys_are_found(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3)
     cluster.start()
     for _ in range(3):
         cluster.etcdctl("put", "key", "as-it-was-written")
@@ -357,8 +358,8 @@ def test_members_with_different_keys_are_found(make_cluster: MakeCluster, etcd: 
 # Silence.
 
 
-def test_a_frozen_member_is_unreachable(make_cluster: MakeCluster, some_etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(3, binaries=some_etcd)
+def test_a_frozen_member_is_unreachable(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3)
     cluster.start()
     cluster.etcdctl("put", "a", "b")
     follower = next(member for member in cluster.members if member is not cluster.leader())
@@ -392,10 +393,8 @@ def test_a_silent_endpoint_is_tried_once(listener: Listener, user: tuple[str, st
     assert "no answer" in str(caught.value)
 
 
-def test_a_silent_endpoint_does_not_hide_the_others(
-    listener: Listener, make_cluster: MakeCluster, some_etcd: EtcdBinaries
-) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+def test_a_silent_endpoint_does_not_hide_the_others(listener: Listener, etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     endpoints = [listener.url, *cluster.endpoints]
     diagnosis = dcos_etcd.diagnose(endpoints, command_timeout=0.5)
@@ -422,8 +421,9 @@ def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield cluster
 
 
-def test_a_learner_of_a_cluster_with_users_is_not_ill(make_cluster: MakeCluster, etcd: EtcdBinaries) -> None:
-    cluster = make_cluster(binaries=etcd, auth=("root", PASSWORD), extra_args=UNHURRIED)
+@each_line
+def test_a_learner_of_a_cluster_with_users_is_not_ill(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1, auth=("root", PASSWORD), extra_args=UNHURRIED)
     cluster.start()
     cluster.add_member(learner=True)
     diagnosis = ask(cluster)
@@ -434,8 +434,8 @@ def test_a_learner_of_a_cluster_with_users_is_not_ill(make_cluster: MakeCluster,
 
 
 @pytest.mark.parametrize("line", ["3.5", "3.7"])
-def test_a_lost_quorum_is_no_refusal_of_the_user(make_cluster: MakeCluster, line: str) -> None:
-    cluster = make_cluster(2, line, auth=("root", PASSWORD))
+def test_a_lost_quorum_is_no_refusal_of_the_user(etcd_cluster: ClusterFactory, line: str) -> None:
+    cluster = etcd_cluster(2, line, auth=("root", PASSWORD))
     cluster.start()
     cluster.members[1].kill()
     lost = until(cluster, "linearizable-read-failed")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dcos_etcd
+from conftest import each_line
 from dcos_etcd import _core
 from dcos_etcd.models import Inspection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd.testing import ClusterFactory
 
 
 def holder(data_dir: Path, wal_dir: Path | None = None) -> str | None:
@@ -25,10 +25,11 @@ def inspect(data_dir: Path) -> Inspection:
     return Inspection._from_json(_core.inspect(str(data_dir), wal_dir=None, pages=True, progress=None))
 
 
+@each_line
 def test_a_running_member_of_every_line_is_seen_and_a_stopped_or_killed_one_is_not(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster]
+    etcd_cluster: ClusterFactory,
 ) -> None:
-    cluster = make_cluster(version=etcd.version)
+    cluster = etcd_cluster(1)
     [member] = cluster.members
     assert holder(member.data_dir) is None
     cluster.start()
@@ -42,8 +43,8 @@ def test_a_running_member_of_every_line_is_seen_and_a_stopped_or_killed_one_is_n
     assert holder(member.data_dir) is None
 
 
-def test_the_log_alone_tells_wherever_it_lies(make_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
-    cluster = make_cluster(extra_args=[f"--wal-dir={tmp_path / 'wal'}"])
+def test_the_log_alone_tells_wherever_it_lies(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={tmp_path / 'wal'}"])
     cluster.start()
     [member] = cluster.members
     database = member.data_dir / "member/snap/db"
@@ -53,8 +54,8 @@ def test_the_log_alone_tells_wherever_it_lies(make_cluster: Callable[..., Cluste
     assert holder(member.data_dir, tmp_path / "wal") == "a process"
 
 
-def test_looking_disturbs_neither_a_running_member_nor_one_that_starts(make_cluster: Callable[..., Cluster]) -> None:
-    cluster = make_cluster()
+def test_looking_disturbs_neither_a_running_member_nor_one_that_starts(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     [member] = cluster.members
     for number in range(3):
         cluster.start()
@@ -65,10 +66,9 @@ def test_looking_disturbs_neither_a_running_member_nor_one_that_starts(make_clus
         cluster.stop()
 
 
-def test_a_stopped_member_of_every_line_tells_what_it_told_when_it_ran(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster]
-) -> None:
-    cluster = make_cluster(3, version=etcd.version)
+@each_line
+def test_a_stopped_member_of_every_line_tells_what_it_told_when_it_ran(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3)
     cluster.start()
     for number in range(20):
         cluster.etcdctl("put", f"key{number % 5}", str(number))
@@ -95,8 +95,8 @@ def test_a_stopped_member_of_every_line_tells_what_it_told_when_it_ran(
         assert found.commit <= found.last_index
 
 
-def test_a_removed_member_is_gone_from_both_lists(make_cluster: Callable[..., Cluster]) -> None:
-    cluster = make_cluster(3, extra_args=["--strict-reconfig-check=false"])
+def test_a_removed_member_is_gone_from_both_lists(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(3, extra_args=["--strict-reconfig-check=false"])
     cluster.start()
     removed, kept, _ = cluster.members
     gone = f"{removed.id:x}"
@@ -112,8 +112,8 @@ def test_a_removed_member_is_gone_from_both_lists(make_cluster: Callable[..., Cl
 
 
 @pytest.mark.damages
-def test_damage_is_told_and_is_no_error(make_cluster: Callable[..., Cluster]) -> None:
-    cluster = make_cluster()
+def test_damage_is_told_and_is_no_error(etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     cluster.stop()
     [member] = cluster.members

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dcos_etcd
-from dcos_etcd.testing import Cluster
 from small_disk import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from dcos_etcd.testing import Cluster
 
 KILLS = 25
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
@@ -26,15 +26,6 @@ PLAN_FLAGS = [
     "--initial-cluster=m=http://127.0.0.1:2380",
     "--initial-advertise-peer-urls=http://127.0.0.1:2380",
 ]
-
-
-@pytest.fixture(scope="module")
-def member() -> Iterator[Cluster]:
-    """A member with some 40 MB, so that there is a moment to hit."""
-    with Cluster(members=1, version="3.5.1") as cluster:
-        for number in range(40):
-            cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dcos_etcd.testing import ClusterFactory
+
 
 @pytest.fixture(scope="module")
 def member() -> Iterator[Cluster]:
@@ -43,9 +45,9 @@ def test_a_bounded_backup_takes_at_least_its_time_and_is_whole(member: Cluster, 
     assert dcos_etcd.verify(tmp_path / name).sha256 == report.manifest.sha256
 
 
-def test_waiting_for_the_rate_is_no_stall(make_cluster: Any, tmp_path: Path) -> None:
+def test_waiting_for_the_rate_is_no_stall(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
     """Each message of 32 KiB is waited for four times as long as the server may be silent."""
-    with make_cluster() as cluster:
+    with etcd_cluster(1) as cluster:
         size = cluster.members[0].db.stat().st_size
         rate = 1 << 14
 

@@ -12,6 +12,7 @@ import pytest
 
 import sample_reports
 from dcos_etcd import display, models
+from dcos_etcd._text import to_text
 from dcos_etcd.models import (
     BackupReport,
     Diagnosis,
@@ -182,7 +183,7 @@ def test_status_as_table_has_etcdutls_columns() -> None:
     status = Status(hash=0xA3B1DDFF, revision=2, total_key=7, total_size=20480, version="")
 
     assert display.status_simple(status) == "a3b1ddff, 2, 7, 20 kB, "
-    assert display.status_table(status) == (
+    assert to_text(display.status_sheet(status)) == (
         "+----------+----------+------------+------------+-----------------+\n"
         "|   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE | STORAGE VERSION |\n"
         "+----------+----------+------------+------------+-----------------+\n"

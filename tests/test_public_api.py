@@ -26,7 +26,7 @@ def test_all_is_what_can_be_imported() -> None:
         getattr(dcos_etcd, name)
     public = {name for name, value in vars(dcos_etcd).items() if name[0] != "_" and not inspect.ismodule(value)}
 
-    assert public - {"TYPE_CHECKING", "annotations"} == {*dcos_etcd.__all__} - {"__version__"}
+    assert public - {"TYPE_CHECKING", "annotations"} == {*dcos_etcd.__all__} - {"__version__", "aio"}
     assert dir(dcos_etcd) == dcos_etcd.__all__
 
 
@@ -41,6 +41,7 @@ def test_all_holds_what_models_exceptions_and_api_export() -> None:
         *comparing.__all__,
         *putting_back.__all__,
         "__version__",
+        "aio",
     }
 
 

@@ -7,12 +7,14 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import dcos_etcd
 from command_line import cluster_flags, environment, run
+from conftest import each_line
 from dcos_etcd import (
     AccessDeniedError,
     Conflict,
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd import Progress
+    from dcos_etcd.testing import Cluster, ClusterFactory
 
 
 @pytest.fixture
-def cluster(make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries) -> Cluster:
-    made = make_cluster(binaries=some_etcd)
+def cluster(etcd_cluster: ClusterFactory) -> Cluster:
+    made = etcd_cluster(1)
     made.start()
     return made
 
@@ -53,10 +56,9 @@ def saved(cluster: Cluster, tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_lost_comes_back_and_nothing_else_is_touched(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path
-) -> None:
-    with make_cluster(binaries=etcd) as cluster:
+@each_line
+def test_what_was_lost_comes_back_and_nothing_else_is_touched(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    with etcd_cluster(1) as cluster:
         for key in ("/a/gone", "/a/changed", "/a/same", "/b/gone"):
             cluster.etcdctl("put", key, "old")
         archive = saved(cluster, tmp_path)
@@ -98,10 +100,11 @@ def test_an_old_revision_may_be_put_back(cluster: Cluster, tmp_path: Path) -> No
     assert values(cluster) == {"/a/1": "first"}
 
 
+@each_line
 def test_a_key_that_somebody_writes_meanwhile_is_left_alone_and_the_others_go_on(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path, connect: Callable[[Cluster], Gateway]
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
-    with make_cluster(binaries=etcd) as cluster:
+    with etcd_cluster(1) as cluster:
         gateway = connect(cluster)
         gateway.transact([put(b"/a/%d" % number, b"old") for number in range(6)])
         archive = saved(cluster, tmp_path)
@@ -158,10 +161,42 @@ def test_a_run_that_was_killed_is_finished_by_the_next(
     assert dcos_etcd.compare(archive, cluster.endpoints, ignore_rewritten=True, only_keys=True).equal
 
 
-def test_transactions_stay_below_the_limits_of_the_server(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+def test_a_run_that_loses_the_leader_is_finished_by_the_next_and_writes_nothing_twice(
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
-    with make_cluster(binaries=some_etcd) as cluster:
+    with etcd_cluster(3) as cluster:
+        gateway = connect(cluster)
+        for first in range(0, 2000, 100):
+            gateway.transact([put(b"/a/%04d" % number, b"v%d" % number) for number in range(first, first + 100)])
+        archive = saved(cluster, tmp_path)
+        gateway.transact([delete(b"/a/", b"/a0")])
+        leader = cluster.leader()
+        plan = dcos_etcd.plan_put_back(archive, [leader.client_url], prefix="/a/", command_timeout=5)
+
+        def kill_the_leader(progress: Progress) -> None:
+            # A callback is not called more often than that.
+            time.sleep(0.06)
+            if progress.stage == "write" and progress.done > 3000 and leader.running:
+                leader.kill()
+
+        with pytest.raises(PutBackStoppedError) as stopped:
+            plan.apply(progress=kill_the_leader)
+        assert isinstance(stopped.value.__cause__, EndpointUnavailableError)
+        assert 0 < stopped.value.done < 2000
+
+        survivors = [member.client_url for member in cluster.members if member is not leader]
+        report = dcos_etcd.put_back(archive, survivors, prefix="/a/")
+        # The transaction that got no answer may have been carried out.
+        assert 2000 - stopped.value.done - report.created in {0, 128}
+        rows = cluster.etcdctl_json("get", "--prefix", "/a/", endpoints=survivors)["kvs"]
+        assert [(2000, {1})] == [(len(rows), {row["version"] for row in rows})]
+        assert dcos_etcd.compare(archive, survivors, ignore_rewritten=True, only_keys=True).equal
+
+
+def test_transactions_stay_below_the_limits_of_the_server(
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    with etcd_cluster(1) as cluster:
         gateway = connect(cluster)
         for number in range(6):
             gateway.put(b"/a/%d" % number, bytes([number]) * 1_400_000)
@@ -171,7 +206,7 @@ def test_transactions_stay_below_the_limits_of_the_server(
         report = dcos_etcd.put_back(archive, prefix="/", **cluster.access)
         assert (report.created, report.transactions) == (106, 7)
         assert dcos_etcd.compare(archive, cluster.endpoints, ignore_rewritten=True, only_keys=True).equal
-    with make_cluster(binaries=some_etcd, extra_args=["--max-txn-ops=16"]) as narrow:
+    with etcd_cluster(1, extra_args=["--max-txn-ops=16"]) as narrow:
         report = dcos_etcd.put_back(archive, prefix="/b/", **narrow.access)
         assert (report.created, len(values(narrow))) == (100, 100)
 
@@ -193,15 +228,15 @@ def test_leases_are_not_put_back_and_those_that_are_there_stay(
 
 
 def test_a_full_database_stops_it_with_how_far_it_came(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
-    with make_cluster(binaries=some_etcd) as cluster:
+    with etcd_cluster(1) as cluster:
         gateway = connect(cluster)
         # Enough for some seconds: the server counts what it has committed, ten times a second.
         for number in range(60):
             gateway.put(b"/a/%02d" % number, os.urandom(1_000_000))
         archive = saved(cluster, tmp_path)
-    with make_cluster(binaries=some_etcd, extra_args=["--quota-backend-bytes=5000000"]) as small:
+    with etcd_cluster(1, extra_args=["--quota-backend-bytes=5000000"]) as small:
         with pytest.raises(PutBackStoppedError, match="run it again") as stopped:
             dcos_etcd.put_back(archive, prefix="/a/", **small.access)
         assert isinstance(stopped.value.__cause__, RequestRefusedError)
@@ -213,10 +248,8 @@ def test_a_full_database_stops_it_with_how_far_it_came(
         assert stopped.value.done > 0
 
 
-def test_without_a_leader_nothing_hangs(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
-) -> None:
-    with make_cluster(3, binaries=some_etcd) as cluster:
+def test_without_a_leader_nothing_hangs(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    with etcd_cluster(3) as cluster:
         cluster.etcdctl("put", "/a/1", "old")
         archive = saved(cluster, tmp_path)
         cluster.etcdctl("del", "/a/1")
@@ -228,10 +261,8 @@ def test_without_a_leader_nothing_hangs(
             plan.apply()
 
 
-def test_tls_and_a_role_for_the_prefix_are_enough(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, tmp_path: Path
-) -> None:
-    with make_cluster(binaries=some_etcd, tls=True, auth=True) as cluster:
+def test_tls_and_a_role_for_the_prefix_are_enough(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    with etcd_cluster(1, tls=True, auth=True) as cluster:
         cluster.etcdctl("put", "/a/1", "old")
         cluster.etcdctl("role", "add", "writer")
         cluster.etcdctl("role", "grant-permission", "writer", "--prefix=true", "readwrite", "/a/")
@@ -251,12 +282,10 @@ def test_tls_and_a_role_for_the_prefix_are_enough(
         assert (report.created, values(cluster)) == (1, {"/a/1": "old"})
 
 
-def test_a_plan_is_for_one_cluster(
-    make_cluster: Callable[..., Cluster], some_etcd: EtcdBinaries, cluster: Cluster, tmp_path: Path
-) -> None:
+def test_a_plan_is_for_one_cluster(etcd_cluster: ClusterFactory, cluster: Cluster, tmp_path: Path) -> None:
     cluster.etcdctl("put", "/a/1", "old")
     archive = saved(cluster, tmp_path)
-    with make_cluster(binaries=some_etcd, token="another") as other:
+    with etcd_cluster(1, token="another") as other:
         endpoints = [*other.endpoints, *cluster.endpoints]
         plan = dcos_etcd.plan_put_back(archive, endpoints, prefix="/a/")
         other.members[0].kill()

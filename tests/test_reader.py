@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd.testing import ClusterFactory
 
 LINE = "3.6"
 
@@ -133,6 +134,7 @@ def test_what_makes_no_sense_is_refused(one: Source) -> None:
             lambda: snapshot.history(5),  # type: ignore[arg-type]
             lambda: snapshot.hash_kv(etcd_version="new"),
             lambda: snapshot.stats(-1),
+            lambda: snapshot.stats(spans=-1),
         ):
             with pytest.raises(InvalidArgumentError):
                 wrong()
@@ -195,6 +197,23 @@ def foreign(one: Source, scratch: Path) -> Path:
     return path
 
 
+def test_spans_cover_every_revision_of_the_file_once(one: Source) -> None:
+    with dcos_etcd.open(one.db) as snapshot:
+        stats = snapshot.stats(spans=7)
+        none = snapshot.stats(spans=0)
+        oldest = min(version.mod_revision for key in snapshot for version in snapshot.history(key))
+
+    assert 1 < len(stats.spans) <= 7
+    assert stats.spans[0].first <= oldest
+    assert stats.spans[-1].last == stats.revision
+    assert all(this.last + 1 == following.first for this, following in pairwise(stats.spans))
+    total = stats.total
+    assert sum(span.versions for span in stats.spans) == total.versions
+    assert sum(span.tombstones for span in stats.spans) == total.tombstones
+    assert sum(span.version_bytes for span in stats.spans) == total.version_bytes
+    assert none.spans == ()
+
+
 def test_a_foreign_archive_is_inflated_and_says_so(foreign: Path, one: Source) -> None:
     before = sorted(foreign.parent.iterdir())
     with pytest.warns(SnapshotWarning, match="inflated into a temporary file"):
@@ -246,6 +265,8 @@ def test_a_snapshot_of_a_later_etcd_is_refused_with_both_versions(one: Source, s
         dcos_etcd.open(path)
 
     assert (error.value.found, error.value.supported) == ("3.9.0", "3.7.0")
+    with pytest.raises(StorageVersionError):
+        dcos_etcd.verify(path, skip_hash_check=True)
 
 
 def test_what_is_no_snapshot_is_told(scratch: Path) -> None:
@@ -299,9 +320,9 @@ def test_a_damaged_page_is_told_with_its_place_and_the_rest_can_be_read(one: Sou
 
 
 def test_the_database_of_a_running_etcd_is_read_without_a_lock_and_said_not_to_be_a_snapshot(
-    some_etcd: EtcdBinaries, make_cluster: Callable[..., Cluster]
+    etcd_cluster: ClusterFactory,
 ) -> None:
-    cluster = make_cluster(binaries=some_etcd)
+    cluster = etcd_cluster(1)
     cluster.start()
     cluster.etcdctl("put", "a", "1")
     [member] = cluster.members
@@ -389,6 +410,17 @@ def test_get_prints_the_value_its_history_or_json(one: Source) -> None:
     assert b"there is no key" in missing.stderr
     wrong = shell("get", one.db, "back", "--history", "--print-value-only")
     assert wrong.returncode == 2
+
+
+def test_stats_write_a_page_of_what_they_print(one: Source, tmp_path: Path) -> None:
+    page = tmp_path / "stats.html"
+    printed = shell("stats", one.archive, "--html", page).stdout.decode()
+
+    assert printed == shell("stats", one.archive).stdout.decode()
+    [cells] = [line.split() for line in printed.splitlines() if line.endswith(" churn/")]
+    html = page.read_text(encoding="utf-8")
+    assert f'<td class="de-r">{cells[0]}</td>' in html
+    assert "<td>churn/</td>" in html
 
 
 def test_stats_add_up_in_json_and_fit_a_terminal(one: Source) -> None:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dcos_etcd
+from conftest import each_line
 from dcos_etcd import CompactedError, FutureRevisionError
 from gateway import Gateway, GatewayError, delete, put
 from scenario import hash_kv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dcos_etcd.models import Entry
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd.testing import Cluster, ClusterFactory
+
+pytestmark = each_line
 
 KEYS = (
     b"\0",
@@ -55,8 +58,8 @@ def suffix(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def written(etcd: EtcdBinaries, make_cluster: Callable[..., Cluster]) -> Iterator[tuple[Cluster, Gateway]]:
-    cluster = make_cluster(binaries=etcd)
+def written(etcd_cluster: ClusterFactory) -> Iterator[tuple[Cluster, Gateway]]:
+    cluster = etcd_cluster(1)
     cluster.start()
     gateway = Gateway(cluster.endpoints[0])
     yield cluster, gateway

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped] # it brings no types
 import pytest
 
 import dcos_etcd
@@ -16,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dcos_etcd.testing import ClusterFactory
     from scenario import Source
-
-pyarrow = pytest.importorskip("pyarrow")
 
 COLUMNS = ["key", "value", "create_revision", "mod_revision", "version", "lease"]
 
@@ -35,12 +37,12 @@ def entries(table: Any) -> list[Entry]:
 def test_a_table_holds_the_live_keys_in_the_order_of_their_changes(one: Source) -> None:
     for path in (one.archive, one.db):
         with dcos_etcd.open(path) as snapshot:
-            table = pyarrow.table(snapshot.to_arrow())
+            table = pa.table(snapshot.to_arrow())
             older = snapshot.at(one.compacted)
             revisions = table["mod_revision"].to_pylist()
             assert revisions == sorted(revisions)
             assert sorted(entries(table)) == [*snapshot.values()]
-            assert sorted(entries(pyarrow.table(older.to_arrow()))) == [*older.values()]
+            assert sorted(entries(pa.table(older.to_arrow()))) == [*older.values()]
             assert table.column_names == COLUMNS
             assert {str(table.schema.field(name).type) for name in COLUMNS} == {"binary", "int64"}
             assert not any(table.schema.field(name).nullable for name in COLUMNS)
@@ -49,9 +51,9 @@ def test_a_table_holds_the_live_keys_in_the_order_of_their_changes(one: Source) 
 
 def test_a_table_of_the_history_has_every_version_and_needs_no_index(one: Source) -> None:
     with dcos_etcd.open(one.db) as snapshot:
-        table = pyarrow.table(snapshot.to_arrow(history=True))
+        table = pa.table(snapshot.to_arrow(history=True))
         back = snapshot.history("back")
-        older = pyarrow.table(snapshot.at(one.compacted).to_arrow(history=True, prefix="back"))
+        older = pa.table(snapshot.at(one.compacted).to_arrow(history=True, prefix="back"))
 
     rows = table.to_pylist()
     assert table.column_names == [*COLUMNS, "deleted"]
@@ -64,9 +66,9 @@ def test_a_table_of_the_history_has_every_version_and_needs_no_index(one: Source
 
 def test_a_table_of_a_prefix_or_of_keys_alone_has_no_more(one: Source) -> None:
     with dcos_etcd.open(one.archive) as snapshot:
-        table = pyarrow.table(snapshot.to_arrow(prefix="leased/", keys_only=True))
+        table = pa.table(snapshot.to_arrow(prefix="leased/", keys_only=True))
         expected = [entry.key for entry in snapshot.range(prefix="leased/")]
-        between = pyarrow.table(snapshot.to_arrow(start="leased/", end="leased/4"))
+        between = pa.table(snapshot.to_arrow(start="leased/", end="leased/4"))
 
     assert table.column_names == [name for name in COLUMNS if name != "value"]
     assert table["key"].to_pylist() == expected
@@ -76,21 +78,21 @@ def test_a_table_of_a_prefix_or_of_keys_alone_has_no_more(one: Source) -> None:
 def test_a_stream_can_be_taken_again_and_outlives_its_snapshot(one: Source) -> None:
     with dcos_etcd.open(one.db) as snapshot:
         stream = snapshot.to_arrow()
-        first = pyarrow.table(stream)
-    second = pyarrow.RecordBatchReader.from_stream(stream).read_all()
+        first = pa.table(stream)
+    second = pa.RecordBatchReader.from_stream(stream).read_all()
 
     assert first.equals(second)
 
 
 def test_an_empty_table_has_its_columns(one: Source) -> None:
     with dcos_etcd.open(one.db) as snapshot:
-        table = pyarrow.table(snapshot.to_arrow(prefix="nothing begins so"))
+        table = pa.table(snapshot.to_arrow(prefix="nothing begins so"))
 
     assert (table.num_rows, table.column_names) == (0, COLUMNS)
 
 
-def test_batches_are_cut_by_rows_and_by_bytes(scratch: Path, make_cluster: Callable[..., Any]) -> None:
-    cluster = make_cluster()
+def test_batches_are_cut_by_rows_and_by_bytes(scratch: Path, etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     gateway = Gateway(cluster.endpoints[0])
     for number in range(700):
@@ -101,7 +103,7 @@ def test_batches_are_cut_by_rows_and_by_bytes(scratch: Path, make_cluster: Calla
     path = scratch / "etcd.tar.zst"
     dcos_etcd.backup(path, **cluster.access)
     with dcos_etcd.open(path) as snapshot:
-        batches = list(pyarrow.RecordBatchReader.from_stream(snapshot.to_arrow()))
+        batches = list(pa.RecordBatchReader.from_stream(snapshot.to_arrow()))
 
     assert [batch.num_rows for batch in batches[:1]] == [65536]
     assert sum(batch.num_rows for batch in batches) == 70_020
@@ -117,7 +119,7 @@ def test_damage_ends_the_stream_with_its_place(one: Source, scratch: Path) -> No
     path.write_bytes(content)
 
     with dcos_etcd.open(path) as snapshot, pytest.raises(Exception, match=f"page {page}: invalid type"):
-        pyarrow.table(snapshot.to_arrow(history=True))
+        pa.table(snapshot.to_arrow(history=True))
 
 
 def test_ctrl_c_ends_a_table(one: Source) -> None:
@@ -139,7 +141,9 @@ def test_ctrl_c_ends_a_table(one: Source) -> None:
 
 
 def test_pandas_takes_a_table(one: Source) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip(
+        "pandas", minversion="3.0", reason="pandas takes tables since 3.0, which needs Python 3.11"
+    )
     with dcos_etcd.open(one.archive) as snapshot:
         frame = pandas.DataFrame.from_arrow(snapshot.to_arrow())
 
@@ -150,19 +154,19 @@ def test_pandas_takes_a_table(one: Source) -> None:
 
 
 def test_polars_takes_a_table(one: Source) -> None:
-    polars = pytest.importorskip("polars")
     with dcos_etcd.open(one.archive) as snapshot:
-        frame = polars.DataFrame(snapshot.to_arrow())
+        frame = pl.DataFrame(snapshot.to_arrow())
 
     assert frame.height == len(one.state.keys)
     assert dict(frame.select("key", "value").rows()) == {key: found.value for key, found in one.state.keys.items()}
 
 
 def test_duckdb_takes_a_table(one: Source) -> None:
-    duckdb = pytest.importorskip("duckdb")
     with dcos_etcd.open(one.archive) as snapshot:
         stream = snapshot.to_arrow()  # noqa: F841 - DuckDB finds it by its name
-        [(count, size)] = duckdb.sql("SELECT count(*), sum(octet_length(value)) FROM stream").fetchall()
+        answer = duckdb.sql("SELECT count(*), sum(octet_length(value)) FROM stream")
+        assert answer is not None
+        [(count, size)] = answer.fetchall()
 
     assert (count, size) == (len(one.state.keys), sum(len(key.value) for key in one.state.keys.values()))
 
@@ -181,8 +185,8 @@ def test_no_library_for_tables_is_loaded_by_reading(one: Source) -> None:
     assert result.stderr == "[]\n"
 
 
-def test_memory_of_a_stream_does_not_grow_with_the_file(scratch: Path, make_cluster: Callable[..., Any]) -> None:
-    cluster = make_cluster()
+def test_memory_of_a_stream_does_not_grow_with_the_file(scratch: Path, etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     gateway = Gateway(cluster.endpoints[0])
     for number in range(150):

@@ -17,8 +17,10 @@ from dcos_etcd.testing import Cluster
 from small_disk import mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from dcos_etcd.testing import ClusterFactory
 
 KILLS = 20
 NOBODY = (65534, 65534)
@@ -35,9 +37,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stopped(make_cluster: Callable[..., Cluster]) -> Cluster:
+def stopped(etcd_cluster: ClusterFactory) -> Cluster:
     """A member in whose data `key` is `old`, with certificates of etcd's own."""
-    cluster = make_cluster()
+    cluster = etcd_cluster(1)
     cluster.start()
     cluster.etcdctl("put", "key", "old")
     cluster.stop()
@@ -103,9 +105,9 @@ def test_the_old_one_is_deleted_only_when_asked(archive: Path, stopped: Cluster)
 
 @pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
 def test_where_there_is_nothing_to_replace_it_is_a_plain_restore(
-    archive: Path, make_cluster: Callable[..., Cluster], *, existing: bool
+    archive: Path, etcd_cluster: ClusterFactory, *, existing: bool
 ) -> None:
-    cluster = make_cluster()
+    cluster = etcd_cluster(1)
     data_dir = cluster.members[0].data_dir
     if existing:
         data_dir.mkdir()
@@ -116,10 +118,8 @@ def test_where_there_is_nothing_to_replace_it_is_a_plain_restore(
     assert value(cluster) == "restored"
 
 
-def test_a_directory_that_an_etcd_uses_is_refused_and_left_alone(
-    archive: Path, make_cluster: Callable[..., Cluster]
-) -> None:
-    cluster = make_cluster()
+def test_a_directory_that_an_etcd_uses_is_refused_and_left_alone(archive: Path, etcd_cluster: ClusterFactory) -> None:
+    cluster = etcd_cluster(1)
     cluster.start()
     cluster.etcdctl("put", "key", "old")
     data_dir = cluster.members[0].data_dir
@@ -322,7 +322,7 @@ def test_everything_is_given_to_its_owner(archive: Path, tmp_path: Path, state: 
 
 
 def test_a_derived_token_is_the_same_for_all_members_and_another_for_another_snapshot(
-    archive: Path, tmp_path: Path, make_cluster: Callable[..., Cluster]
+    archive: Path, tmp_path: Path, etcd_cluster: ClusterFactory
 ) -> None:
     members = {"a": "http://127.0.0.1:1", "b": "http://127.0.0.1:2"}
 
@@ -332,7 +332,7 @@ def test_a_derived_token_is_the_same_for_all_members_and_another_for_another_sna
         )
         return report.cluster_id, report.initial_cluster_token
 
-    cluster = make_cluster()
+    cluster = etcd_cluster(1)
     cluster.start()
     dcos_etcd.backup(tmp_path / "other.tar.gz", **cluster.access)
     sha256 = dcos_etcd.verify(archive).sha256

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dcos_etcd.testing import EtcdBinaries
+    from dcos_etcd.testing import ClusterFactory, EtcdBinaries
 
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
 
@@ -108,11 +108,11 @@ def some_history(history: Callable[[str], History]) -> History:
 
 
 @pytest.fixture
-def restored(make_cluster: Callable[..., Cluster]) -> Callable[..., tuple[Cluster, dcos_etcd.RestoreReport]]:
+def restored(etcd_cluster: ClusterFactory) -> Callable[..., tuple[Cluster, dcos_etcd.RestoreReport]]:
     """Restores every member of a new cluster and starts it."""
 
     def restore(line: str, snapshot: Path, members: int = 1, **options: Any) -> tuple[Cluster, dcos_etcd.RestoreReport]:
-        cluster = make_cluster(members, binaries=release(line), token="new", names="n")
+        cluster = etcd_cluster(members, binaries=release(line), token="new", names="n")
         reports = [dcos_etcd.restore(snapshot, **member.restore_arguments, **options) for member in cluster.members]
         assert len({report.rewritten for report in reports}) == 1
         cluster.start()
@@ -187,11 +187,11 @@ def test_a_revision_that_is_compacted_or_in_the_future_is_refused_with_the_numbe
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_compaction_that_was_under_way_is_carried_on(
-    line: str, source: Callable[[str], Source], make_cluster: Callable[..., Cluster], scratch: Path
+    line: str, source: Callable[[str], Source], etcd_cluster: ClusterFactory, scratch: Path
 ) -> None:
     snapshot = source(line)
     for revision in (snapshot.compacted, snapshot.state.revision):
-        cluster = make_cluster(1, binaries=release(line), auth=ROOT, names="n", token="new")
+        cluster = etcd_cluster(1, binaries=release(line), auth=ROOT, names="n", token="new")
         [member] = cluster.members
         dcos_etcd.restore(snapshot.db, **member.restore_arguments, revision=revision, clear_alarms=True)
         meta = bbolt.read(member.db)[b"meta"]
@@ -298,10 +298,10 @@ def test_what_makes_no_sense_is_refused(some_history: History, scratch: Path, op
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_compact_database_holds_the_same_in_fewer_pages(
-    line: str, source: Callable[[str], Source], make_cluster: Callable[..., Cluster]
+    line: str, source: Callable[[str], Source], etcd_cluster: ClusterFactory
 ) -> None:
     snapshot = source(line)
-    cluster = make_cluster(1, binaries=release(line), auth=ROOT, names="n", token="new")
+    cluster = etcd_cluster(1, binaries=release(line), auth=ROOT, names="n", token="new")
     [member] = cluster.members
     report = dcos_etcd.restore(snapshot.archive, **member.restore_arguments, compact=True)
 
@@ -335,10 +335,10 @@ def test_an_archive_and_a_bare_database_give_the_same_bytes(some_history: Histor
 
 @pytest.mark.parametrize("line", LINES)
 def test_repairs_clear_alarms_disable_authentication_and_drop_leases(
-    line: str, source: Callable[[str], Source], make_cluster: Callable[..., Cluster]
+    line: str, source: Callable[[str], Source], etcd_cluster: ClusterFactory
 ) -> None:
     snapshot = source(line)
-    cluster = make_cluster(1, binaries=release(line), names="n", token="new")
+    cluster = etcd_cluster(1, binaries=release(line), names="n", token="new")
     report = dcos_etcd.restore(
         snapshot.archive,
         **cluster.members[0].restore_arguments,

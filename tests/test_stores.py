@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dcos_etcd
+from conftest import each_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from dcos_etcd.testing import Cluster, EtcdBinaries
+    from dcos_etcd.testing import Cluster, ClusterFactory
 
 BUMP = 1_000_000
 
@@ -32,14 +32,15 @@ def compacted_at(cluster: Cluster, since: int) -> int:
 
 
 @pytest.mark.parametrize("bump", [None, BUMP], ids=["as it is", "bumped"])
+@each_line
 def test_a_cluster_to_which_nothing_was_ever_written(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path, bump: int | None
+    etcd_cluster: ClusterFactory, tmp_path: Path, bump: int | None
 ) -> None:
-    with make_cluster(binaries=etcd) as source:
+    with etcd_cluster(1) as source:
         dcos_etcd.backup(tmp_path / "etcd.tar.gz", **source.access)
     assert dcos_etcd.verify(tmp_path / "etcd.tar.gz").status.total_key == 0
 
-    restored = make_cluster(binaries=etcd)
+    restored = etcd_cluster(1)
     report = dcos_etcd.restore(
         tmp_path / "etcd.tar.gz",
         **restored.members[0].restore_arguments,
@@ -52,11 +53,12 @@ def test_a_cluster_to_which_nothing_was_ever_written(
         assert revision(restored, "put", "key", "value") == 1 + (bump or 0) + 1
 
 
+@each_line
 def test_revisions_go_on_behind_a_bump_though_compaction_had_removed_the_last_key(
-    etcd: EtcdBinaries, make_cluster: Callable[..., Cluster], tmp_path: Path
+    etcd_cluster: ClusterFactory, tmp_path: Path
 ) -> None:
     """As etcd's own end-to-end tests ask of `--bump-revision`; twice, and each time a client with an old watch."""
-    with make_cluster(binaries=etcd) as source:
+    with etcd_cluster(1) as source:
         source.etcdctl("put", "key", "value")
         source.etcdctl("del", "key")
         current = revision(source, "get", "key")
@@ -64,7 +66,7 @@ def test_revisions_go_on_behind_a_bump_though_compaction_had_removed_the_last_ke
         dcos_etcd.backup(tmp_path / "0.tar.gz", **source.access)
 
     for number in range(2):
-        bumped = make_cluster(binaries=etcd)
+        bumped = etcd_cluster(1)
         report = dcos_etcd.restore(
             tmp_path / f"{number}.tar.gz",
             **bumped.members[0].restore_arguments,

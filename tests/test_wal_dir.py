@@ -11,8 +11,9 @@ import dcos_etcd
 from dcos_etcd.testing import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from dcos_etcd.testing import ClusterFactory
 
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
 MARK = ".restore-unfinished"
@@ -34,12 +35,12 @@ def names(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
 def test_a_member_starts_from_a_log_of_its_own_place(
-    archive: Path, make_cluster: Callable[..., Cluster], tmp_path: Path, *, existing: bool
+    archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path, *, existing: bool
 ) -> None:
     wal_dir = tmp_path / "wal"
     if existing:
         wal_dir.mkdir()  # a mount point, say
-    cluster = make_cluster(extra_args=[f"--wal-dir={wal_dir}"])
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={wal_dir}"])
     dcos_etcd.restore(archive, wal_dir=wal_dir, **cluster.members[0].restore_arguments)
 
     assert names(wal_dir) == [SEGMENT]
@@ -82,11 +83,11 @@ def test_the_log_of_a_restore_that_was_killed_half_way_is_in_nobodys_way(
 
 
 def test_the_log_of_a_member_that_ran_is_not_taken_for_a_left_over(
-    archive: Path, make_cluster: Callable[..., Cluster], tmp_path: Path
+    archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path
 ) -> None:
     """A restore that is killed in its last moment leaves its mark in a log with which etcd starts."""
     wal_dir = tmp_path / "wal"
-    cluster = make_cluster(extra_args=[f"--wal-dir={wal_dir}"])
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={wal_dir}"])
     [member] = cluster.members
     dcos_etcd.restore(archive, wal_dir=wal_dir, **member.restore_arguments)
     (wal_dir / MARK).touch()

@@ -7,7 +7,7 @@
 
 Verbs: `backup`, `verify`, `status`, `restore`, `diagnose`, `member_list`; `open` reads in a snapshot, `compare` tells
 two apart, `put_back` writes its keys into a live cluster. They return frozen dataclasses and raise subclasses of
-`EtcdError`.
+`EtcdError`. The same verbs as coroutines are in `dcos_etcd.aio`.
 
 Names are loaded when they are first touched, so that importing the package costs next to nothing.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from dcos_etcd import aio
     from dcos_etcd._core import __version__
     from dcos_etcd.api import backup, diagnose, member_list, restore, status, verify
     from dcos_etcd.comparing import compare
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         FutureRevisionError,
         InvalidArgumentError,
         KeyNotFoundError,
+        MissingDependencyError,
         MissingHashError,
         NoSpaceError,
         NotASnapshotError,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
         PutBackReport,
         ResponseHeader,
         RestoreReport,
+        RevisionSpan,
         Rewritten,
         Role,
         Skipped,
@@ -128,6 +131,7 @@ __all__ = [
     "Manifest",
     "Member",
     "MemberList",
+    "MissingDependencyError",
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
@@ -144,6 +148,7 @@ __all__ = [
     "ResponseHeader",
     "RestoreReport",
     "RestoreUnprovenError",
+    "RevisionSpan",
     "Rewritten",
     "Role",
     "Skipped",
@@ -161,6 +166,7 @@ __all__ = [
     "User",
     "VerifyReport",
     "__version__",
+    "aio",
     "backup",
     "compare",
     "diagnose",
@@ -181,6 +187,8 @@ _HOMES = {
     "compare": "comparing",
     **dict.fromkeys(("PutBackPlan", "plan_put_back", "put_back"), "putting_back"),
 }
+# Modules that need not be imported to be used.
+_MODULES = ("aio",)
 
 
 def __getattr__(name: str) -> object:
@@ -188,6 +196,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - loaded already, looked up only here
 
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     is_exception = name == "Defect" or name.endswith(("Error", "Warning"))
     home = _HOMES.get(name, "exceptions" if is_exception else "models")
     value = getattr(import_module(f"{__name__}.{home}"), name)

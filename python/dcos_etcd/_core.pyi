@@ -1,12 +1,14 @@
 """The extension module: the Rust core behind the verbs. Private; `dcos_etcd.api` is the way in."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, final
 
 from dcos_etcd._access import Access
 from dcos_etcd._rewrite import Rewrite
 from dcos_etcd.models import Handover
 
+_T = TypeVar("_T")
 _Progress: TypeAlias = Callable[[Literal["receive", "read", "check", "write", "sync"], int, int | None], object]
 
 __all__ = [
@@ -15,12 +17,17 @@ __all__ = [
     "PutBackPlan",
     "Reader",
     "Table",
+    "Work",
     "__version__",
     "backup",
+    "compare",
     "diagnose",
     "in_use",
     "inspect",
+    "make_snapshot",
     "member_list",
+    "open",
+    "plan_put_back",
     "restore",
     "status",
     "verify",
@@ -31,6 +38,13 @@ __version__: str
 _Entry: TypeAlias = tuple[bytes, bytes, int, int, int, int]
 
 @final
+class Work(Generic[_T]):
+    def start(self) -> asyncio.Future[_T]: ...
+    def stop(self) -> None: ...
+    def tell(self) -> None: ...
+    def wait(self) -> _T: ...
+
+@final
 class Table:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
@@ -38,38 +52,16 @@ _Side: TypeAlias = tuple[int, bytes | None, int, int, int, int]
 
 @final
 class Comparison:
-    def __new__(
-        cls,
-        a: Reader | Access,
-        b: Reader | Access,
-        *,
-        prefix: bytes,
-        revision_a: int | None,
-        revision_b: int | None,
-        values: bool,
-        state: bool,
-        progress: _Progress | None,
-    ) -> Comparison: ...
     @property
     def revisions(self) -> tuple[int, int]: ...
     def counts(self) -> dict[str, int]: ...
-    def next(self) -> list[tuple[Any, bytes, _Side | None, _Side | None]]: ...
+    def next(self, *, progress: _Progress | None) -> Work[list[tuple[Any, bytes, _Side | None, _Side | None]]]: ...
     def states(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]: ...
 
 @final
 class PutBackPlan:
-    def __new__(
-        cls,
-        reader: Reader,
-        *,
-        access: Access,
-        prefix: bytes,
-        revision: int | None,
-        delete_extra: bool,
-        progress: _Progress | None,
-    ) -> PutBackPlan: ...
     def about(self) -> dict[str, Any]: ...
-    def apply(self, *, progress: _Progress | None) -> dict[str, Any]: ...
+    def apply(self, *, progress: _Progress | None) -> Work[dict[str, Any]]: ...
     def changes(self, first: int) -> list[tuple[Any, bytes, int, int]]: ...
 
 @final
@@ -79,7 +71,6 @@ class Cursor:
 
 @final
 class Reader:
-    def __new__(cls, path: str, *, progress: _Progress | None) -> Reader: ...
     @property
     def closed(self) -> bool: ...
     def about(self) -> dict[str, Any]: ...
@@ -126,6 +117,7 @@ class Reader:
         revision: int | None,
         depth: int,
         top: int,
+        spans: int,
     ) -> dict[str, Any]: ...
     def users(self) -> list[tuple[str, list[str], bool]]: ...
 
@@ -137,11 +129,33 @@ def backup(
     compression: Literal["gzip", "zstd"] | None,
     max_rate: int | None,
     progress: _Progress | None,
-) -> dict[str, Any]: ...
-def diagnose(*, access: Access, expect: list[str]) -> dict[str, Any]: ...
+) -> Work[dict[str, Any]]: ...
+def compare(
+    a: Reader | Access,
+    b: Reader | Access,
+    *,
+    prefix: bytes,
+    revision_a: int | None,
+    revision_b: int | None,
+    values: bool,
+    state: bool,
+    progress: _Progress | None,
+) -> Work[Comparison]: ...
+def diagnose(*, access: Access, expect: list[str]) -> Work[dict[str, Any]]: ...
 def in_use(data_dir: str, *, wal_dir: str | None) -> str | None: ...
 def inspect(data_dir: str, *, wal_dir: str | None, pages: bool, progress: _Progress | None) -> dict[str, Any]: ...
-def member_list(*, access: Access) -> dict[str, Any]: ...
+def make_snapshot(path: str, changes: list[tuple[bytes, bytes | None]]) -> int: ...
+def member_list(*, access: Access) -> Work[dict[str, Any]]: ...
+def open(path: str, *, progress: _Progress | None) -> Work[Reader]: ...  # noqa: A001 - a snapshot is opened
+def plan_put_back(
+    reader: Reader,
+    *,
+    access: Access,
+    prefix: bytes,
+    revision: int | None,
+    delete_extra: bool,
+    progress: _Progress | None,
+) -> Work[PutBackPlan]: ...
 def restore(
     path: str,
     *,
@@ -162,6 +176,6 @@ def restore(
     skip_hash_check: bool,
     dry_run: bool,
     progress: _Progress | None,
-) -> dict[str, Any]: ...
-def status(path: str, *, progress: _Progress | None) -> dict[str, Any]: ...
-def verify(path: str, *, skip_hash_check: bool, progress: _Progress | None) -> dict[str, Any]: ...
+) -> Work[dict[str, Any]]: ...
+def status(path: str, *, progress: _Progress | None) -> Work[dict[str, Any]]: ...
+def verify(path: str, *, skip_hash_check: bool, progress: _Progress | None) -> Work[dict[str, Any]]: ...

@@ -1,5 +1,8 @@
 """The verbs. Each blocks until it is done, releases the GIL meanwhile, and stops at once on Ctrl-C.
 
+In a coroutine they work too, and block its event loop: nothing else of the loop happens until they are done. The same
+verbs as coroutines are in `dcos_etcd.aio`.
+
 Networked verbs share these arguments:
 
 * `endpoints`: URLs of members, `http://` or `https://`; a list, or one comma-separated text.
@@ -29,6 +32,7 @@ from dcos_etcd._access import (
 )
 from dcos_etcd._progress import reporting
 from dcos_etcd._rewrite import Repairs, rewrite
+from dcos_etcd._steps import blocking
 from dcos_etcd.exceptions import InvalidArgumentError
 from dcos_etcd.models import BackupReport, Diagnosis, MemberList, RestoreReport, Status, VerifyReport
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
+    from dcos_etcd._steps import Steps
     from dcos_etcd.models import Handover, Progress, Tls
 
     StrPath = str | os.PathLike[str]
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["backup", "diagnose", "member_list", "restore", "status", "verify"]
 
 
+@blocking
 def backup(
     path: StrPath,
     *,
@@ -58,7 +64,7 @@ def backup(
     compression: Literal["gzip", "zstd"] | None = None,
     max_rate: int | None = None,
     progress: ProgressArgument = None,
-) -> BackupReport:
+) -> Steps[BackupReport]:
     """Stream a snapshot of a cluster into one verified archive.
 
     The archive appears under its name only when it is whole and on stable storage; after a failure there is none.
@@ -87,7 +93,7 @@ def backup(
     """
     target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
     with reporting(progress) as callback:
-        report = _core.backup(
+        report = yield _core.backup(
             os.fspath(path),
             access=target,
             stall_timeout=seconds("stall_timeout", stall_timeout),
@@ -98,7 +104,8 @@ def backup(
     return BackupReport._from_json(report)
 
 
-def verify(path: StrPath, *, skip_hash_check: bool = False, progress: ProgressArgument = None) -> VerifyReport:
+@blocking
+def verify(path: StrPath, *, skip_hash_check: bool = False, progress: ProgressArgument = None) -> Steps[VerifyReport]:
     """Find out whether a snapshot is whole and sound; nothing is changed.
 
     Args:
@@ -110,14 +117,16 @@ def verify(path: StrPath, *, skip_hash_check: bool = False, progress: ProgressAr
         CorruptSnapshotError: Something is wrong; `defects` holds everything that was found.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
+        StorageVersionError: It is of a later etcd than this release knows.
         OSError: The file could not be read.
     """
     with reporting(progress) as callback:
-        report = _core.verify(os.fspath(path), skip_hash_check=skip_hash_check, progress=callback)
+        report = yield _core.verify(os.fspath(path), skip_hash_check=skip_hash_check, progress=callback)
     return VerifyReport._from_json(report)
 
 
-def status(path: StrPath, *, progress: ProgressArgument = None) -> Status:
+@blocking
+def status(path: StrPath, *, progress: ProgressArgument = None) -> Steps[Status]:
     """Compute the numbers of `etcdutl snapshot status`; nothing is changed.
 
     Args:
@@ -130,10 +139,11 @@ def status(path: StrPath, *, progress: ProgressArgument = None) -> Status:
         OSError: The file could not be read.
     """
     with reporting(progress) as callback:
-        report = _core.status(os.fspath(path), progress=callback)
+        report = yield _core.status(os.fspath(path), progress=callback)
     return Status._from_json(report)
 
 
+@blocking
 def restore(
     path: StrPath,
     *,
@@ -160,7 +170,7 @@ def restore(
     skip_hash_check: bool = False,
     dry_run: bool = False,
     progress: ProgressArgument = None,
-) -> RestoreReport:
+) -> Steps[RestoreReport]:
     """Write the data directory of one member of a new cluster out of a snapshot.
 
     The snapshot is verified, the directory is built beside its destination, checked, synced, and then put in place; a
@@ -204,6 +214,7 @@ def restore(
         CorruptSnapshotError: The snapshot is damaged; `defects` holds everything that was found.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
+        StorageVersionError: It is of a later etcd than this release knows.
         CompactedError: `revision` is compacted in the snapshot.
         FutureRevisionError: `revision` is later than the snapshot.
         RestoreUnprovenError: What was written did not pass the check; it was removed again.
@@ -216,7 +227,7 @@ def restore(
     else:
         advertised = ",".join(listing(initial_advertise_peer_urls))
     with reporting(progress) as callback:
-        report = _core.restore(
+        report = yield _core.restore(
             os.fspath(path),
             data_dir=os.fspath(data_dir),
             wal_dir=None if wal_dir is None else os.fspath(wal_dir),
@@ -245,6 +256,7 @@ def restore(
     return RestoreReport._from_json(report)
 
 
+@blocking
 def diagnose(
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
     *,
@@ -253,7 +265,7 @@ def diagnose(
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
     expect: str | Iterable[str] = (),
-) -> Diagnosis:
+) -> Steps[Diagnosis]:
     """Ask every member that can be found, side by side, and judge the answers.
 
     An unreachable endpoint is a finding, not an exception.
@@ -271,9 +283,10 @@ def diagnose(
         OSError: A certificate could not be read.
     """
     target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
-    return Diagnosis._from_json(_core.diagnose(access=target, expect=listing(expect)))
+    return Diagnosis._from_json((yield _core.diagnose(access=target, expect=listing(expect))))
 
 
+@blocking
 def member_list(
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
     *,
@@ -281,7 +294,7 @@ def member_list(
     user: tuple[str, str] | None = None,
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
-) -> MemberList:
+) -> Steps[MemberList]:
     """List the members of a cluster, as the first endpoint that answers knows them.
 
     Args:
@@ -298,14 +311,14 @@ def member_list(
         OSError: A certificate could not be read.
     """
     target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
-    return MemberList._from_json(_core.member_list(access=target))
+    return MemberList._from_json((yield _core.member_list(access=target)))
 
 
 def _initial_cluster(value: InitialCluster) -> str:
     """Spell a plan as etcd's flag does; its separators must not come out of a name or a URL."""
     if isinstance(value, str):
         return value
-    pieces = []
+    pieces: list[str] = []
     for name, urls in value.items():
         listed = listing(urls)
         if not listed:

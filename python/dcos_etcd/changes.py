@@ -1,14 +1,16 @@
-"""Differences and planned changes, a line at a time; keys and values as in `listing`."""
+"""Differences and planned changes, a line at a time and summed up; keys and values as in `listing`."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.display import fields, human_size, plain, to_json, visible
+from dcos_etcd._sheet import Sheet, Table, fields, visible
+from dcos_etcd.display import human_size, plain, to_json
 from dcos_etcd.listing import member, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dcos_etcd.models import (
         Comparison,
@@ -27,12 +29,11 @@ PLAN_HEAD = "ACTION         SIZE  KEY"
 
 def difference_line(difference: KeyDifference, *, values: bool) -> str:
     """Tell of a key in a table, with its values below."""
-    a, b = difference.a, difference.b
-    figures = (a and a.mod_revision, b and b.mod_revision, difference.size_a, difference.size_b)
-    shown = " ".join(f"{'-' if figure is None else figure:>10}" for figure in figures)
+    shown = " ".join(f"{figure:>10}" for figure in _figures(difference))
     lines = [f"{difference.change:10} {shown}  {readable(difference.key)}"]
     if values:
-        lines += [f"  {sign} {readable(entry.value)}" for sign, entry in (("-", a), ("+", b)) if entry is not None]
+        sides = (("-", difference.a), ("+", difference.b))
+        lines += [f"  {sign} {readable(entry.value)}" for sign, entry in sides if entry is not None]
     return "\n".join(lines)
 
 
@@ -61,23 +62,50 @@ def state_json(difference: StateDifference) -> str:
     return to_json({**document, "a": _state(difference.a), "b": _state(difference.b)})
 
 
-def comparison_text(comparison: Comparison) -> str:
+def comparison_sheet(comparison: Comparison) -> Sheet:
+    """Sum a comparison up, and show what it kept of the differences."""
+    tables = (_differences(comparison.keys), _states(comparison.state))
+    kept = tuple(table for table in tables if table.rows)
+    return Sheet("Comparison", (*kept, *comparison_summary(comparison).blocks))
+
+
+def comparison_summary(comparison: Comparison) -> Sheet:
     """Sum a comparison up."""
     counts = comparison.counts
-    return fields(
-        [
-            ("revisions", f"{comparison.revision_a} and {comparison.revision_b}"),
-            ("keys", f"{counts.keys_a} and {counts.keys_b}"),
-            ("added", counts.added),
-            ("removed", counts.removed),
-            ("other value", counts.value),
-            ("other lease", counts.lease),
-            ("rewritten", counts.rewritten),
-            ("the same", counts.same),
-            ("compared", ", ".join(comparison.compared)),
-            ("verdict", "equal" if comparison.equal else "different"),
-        ]
-    )
+    pairs = [
+        ("revisions", f"{comparison.revision_a} and {comparison.revision_b}"),
+        ("keys", f"{counts.keys_a} and {counts.keys_b}"),
+        ("added", counts.added),
+        ("removed", counts.removed),
+        ("other value", counts.value),
+        ("other lease", counts.lease),
+        ("rewritten", counts.rewritten),
+        ("the same", counts.same),
+        ("compared", ", ".join(comparison.compared)),
+        ("verdict", "equal" if comparison.equal else "different"),
+    ]
+    return Sheet("Comparison", (fields(pairs, "good" if comparison.equal else "warning"),))
+
+
+def _differences(keys: Iterable[KeyDifference]) -> Table:
+    columns = ("CHANGE", "REVISION A", "REVISION B", "SIZE A", "SIZE B", "KEY")
+    rows = ((one.change, *_figures(one), readable(one.key)) for one in keys)
+    return Table("keys that differ", columns, tuple(rows), frozenset(columns[1:5]), ruled=False)
+
+
+def _figures(one: KeyDifference) -> tuple[str, ...]:
+    """Give revisions and sizes on both sides."""
+    figures = (one.a and one.a.mod_revision, one.b and one.b.mod_revision, one.size_a, one.size_b)
+    return tuple("-" if figure is None else str(figure) for figure in figures)
+
+
+def _states(state: Iterable[StateDifference]) -> Table:
+    rows = ((one.part, one.name, *(_shown(side) for side in (one.a, one.b))) for one in state)
+    return Table("what differs beside the keys", ("PART", "NAME", "A", "B"), tuple(rows), ruled=False)
+
+
+def _shown(state: Any) -> str:  # noqa: ANN401 - any model
+    return "-" if state is None else to_json(_state(state))
 
 
 def comparison_json(comparison: Comparison) -> str:
@@ -105,20 +133,19 @@ def planned_json(change: PlannedChange) -> str:
     return to_json({**document, "size": change.size, "mod_revision": change.mod_revision})
 
 
-def plan_text(counts: PutBackCounts, place: Mapping[str, Any]) -> str:
+def plan_sheet(counts: PutBackCounts, place: Mapping[str, Any], warnings: Iterable[str] = ()) -> Sheet:
     """Sum a plan up."""
-    return fields(
-        [
-            ("cluster", f"{place['endpoint']} at revision {place['cluster_revision']}"),
-            ("snapshot", f"revision {place['revision']}"),
-            ("to create", counts.create),
-            ("to update", counts.update),
-            ("to delete", counts.delete),
-            ("to write", f"{counts.bytes} bytes ({human_size(counts.bytes)})"),
-            ("right already", counts.unchanged),
-            ("left alone", f"{counts.extra} that the snapshot has not"),
-        ]
-    )
+    pairs = [
+        ("cluster", f"{place['endpoint']} at revision {place['cluster_revision']}"),
+        ("snapshot", f"revision {place['revision']}"),
+        ("to create", counts.create),
+        ("to update", counts.update),
+        ("to delete", counts.delete),
+        ("to write", f"{counts.bytes} bytes ({human_size(counts.bytes)})"),
+        ("right already", counts.unchanged),
+        ("left alone", f"{counts.extra} that the snapshot has not"),
+    ]
+    return Sheet("What would be put back", (fields(pairs),), tuple(warnings))
 
 
 def conflict_line(conflict: Conflict) -> str:
@@ -128,18 +155,18 @@ def conflict_line(conflict: Conflict) -> str:
     return f"{readable(conflict.key)} was {then} and is {now}: somebody else wrote it, so it was left alone"
 
 
-def put_back_text(report: PutBackReport) -> str:
+def put_back_sheet(report: PutBackReport) -> Sheet:
     """Sum up what was written."""
-    return fields(
-        [
-            ("created", report.created),
-            ("updated", report.updated),
-            ("deleted", report.deleted),
-            ("right by then", report.settled),
-            ("conflicts", len(report.conflicts)),
-            ("transactions", report.transactions),
-        ]
-    )
+    pairs = [
+        ("created", report.created),
+        ("updated", report.updated),
+        ("deleted", report.deleted),
+        ("right by then", report.settled),
+        ("conflicts", len(report.conflicts)),
+        ("transactions", report.transactions),
+    ]
+    warnings = (*report.warnings, *map(conflict_line, report.conflicts))
+    return Sheet("Put back", (fields(pairs),), warnings)
 
 
 def put_back_json(report: PutBackReport) -> str:
@@ -158,7 +185,7 @@ def plan_json(counts: PutBackCounts, place: Mapping[str, Any]) -> str:
 
 
 def _members(model: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - any model
-    return [(name, plain(getattr(model, name))) for name in type(model).__slots__]
+    return [(field.name, plain(getattr(model, field.name))) for field in dataclasses.fields(model)]
 
 
 def _entry(entry: Entry | None, size: int | None, *, values: bool) -> dict[str, Any] | None:
@@ -190,4 +217,6 @@ def _state(state: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value ou
                 {"kind": one.kind, **member("key", one.key), **member("range_end", one.range_end)}
                 for one in state.permissions
             ]
+        case _:
+            pass
     return document

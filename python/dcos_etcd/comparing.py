@@ -12,11 +12,12 @@ import os
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcos_etcd import _core
 from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT, access
 from dcos_etcd._progress import reporting
+from dcos_etcd._steps import Calculation, blocking, steps_of
 from dcos_etcd.exceptions import InvalidArgumentError
 from dcos_etcd.models import (
     Alarm,
@@ -40,14 +41,18 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from dcos_etcd._progress import CoreCallback
+    from dcos_etcd._steps import Steps, Work
     from dcos_etcd.models import Progress, Tls
 
+    Found: TypeAlias = tuple[Any, bytes, _core._Side | None, _core._Side | None]
     Side: TypeAlias = "str | os.PathLike[str] | SnapshotView | list[str] | tuple[str, ...]"
     Parts: TypeAlias = dict[str, dict[str, Any]]
 
 __all__ = ["compare"]
 
 
+@blocking
 def compare(
     a: Side,
     b: Side,
@@ -64,7 +69,7 @@ def compare(
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
     progress: bool | Callable[[Progress], object] | None = None,
-) -> Comparison:
+) -> Steps[Comparison]:
     """Find out what changed from A to B.
 
     Each side is the path of a snapshot, an open `Snapshot` or a view of it, or a live cluster: an endpoint such as
@@ -108,7 +113,7 @@ def compare(
     if limit is not None and limit < 0:
         raise InvalidArgumentError(f"limit: {limit} is not a number of differences")
     cluster = {"tls": tls, "user": user, "dial_timeout": dial_timeout, "command_timeout": command_timeout}
-    with Differences(
+    differences = yield from steps_of(begin)(
         a,
         b,
         cluster=cluster,
@@ -118,51 +123,69 @@ def compare(
         only_keys=only_keys,
         ignore_rewritten=ignore_rewritten,
         progress=progress,
-    ) as differences:
-        kept = tuple(islice(differences, limit))
-        for _ in differences:
-            pass
-        return differences.result(kept)
+    )
+    with differences:
+        kept: list[KeyDifference] = []
+        while found := (yield differences.batch()):
+            kept += islice(differences.told(found), None if limit is None else limit - len(kept))
+        result: Comparison = yield Calculation(lambda: differences.result(tuple(kept)))
+        return result
+
+
+@blocking
+def begin(
+    a: Side,
+    b: Side,
+    *,
+    cluster: Mapping[str, Any],
+    prefix: bytes | str,
+    revisions: tuple[int | None, int | None],
+    values: bool,
+    only_keys: bool,
+    ignore_rewritten: bool,
+    progress: bool | Callable[[Progress], object] | None,
+) -> Steps[Differences]:
+    """Begin to compare, for who wants every difference and none of them kept."""
+    with ExitStack() as opening:
+        callback = opening.enter_context(reporting(progress))
+        side_a = yield from _side(a, revisions[0], cluster, opening)
+        side_b = yield from _side(b, revisions[1], cluster, opening)
+        start = prefix.encode() if isinstance(prefix, str) else prefix
+        alone = only_keys or bool(start) or not (side_a.is_newest and side_b.is_newest)
+        core = yield _core.compare(
+            side_a.core,
+            side_b.core,
+            prefix=start,
+            revision_a=side_a.revision,
+            revision_b=side_b.revision,
+            values=values,
+            state=not alone,
+            progress=callback,
+        )
+        parts: tuple[Parts, Parts] = ({}, {})
+        if not alone:
+            parts = yield Calculation(lambda: _comparable(*map(_parts, core.states())))
+        return Differences(core, parts, callback, opening.pop_all(), rewritten=not ignore_rewritten)
 
 
 class Differences:
-    """A comparison on its way, for who wants every difference and none of them kept."""
+    """A comparison on its way; iterating gives the differences as they are found, in the order of the keys."""
 
     def __init__(
         self,
-        a: Side,
-        b: Side,
+        core: _core.Comparison,
+        parts: tuple[Parts, Parts],
+        callback: CoreCallback | None,
+        stack: ExitStack,
         *,
-        cluster: Mapping[str, Any],
-        prefix: bytes | str,
-        revisions: tuple[int | None, int | None],
-        values: bool,
-        only_keys: bool,
-        ignore_rewritten: bool,
-        progress: bool | Callable[[Progress], object] | None,
+        rewritten: bool,
     ) -> None:
-        self._stack = ExitStack()
-        self._rewritten = not ignore_rewritten
-        with ExitStack() as opening:
-            callback = opening.enter_context(reporting(progress))
-            sides = [_Side(side, revision, cluster, opening) for side, revision in zip((a, b), revisions, strict=True)]
-            start = prefix.encode() if isinstance(prefix, str) else prefix
-            alone = only_keys or bool(start) or not all(side.is_newest for side in sides)
-            self._core = _core.Comparison(
-                sides[0].core,
-                sides[1].core,
-                prefix=start,
-                revision_a=sides[0].revision,
-                revision_b=sides[1].revision,
-                values=values,
-                state=not alone,
-                progress=callback,
-            )
-            self._parts: tuple[Parts, Parts] = ({}, {})
-            if not alone:
-                states = self._core.states()
-                self._parts = _comparable(sides[0].parts(states[0]), sides[1].parts(states[1]))
-            self._stack = opening.pop_all()
+        """Not for callers: `begin` makes them."""
+        self._core = core
+        self._parts = parts
+        self._callback = callback
+        self._stack = stack
+        self._rewritten = rewritten
 
     def __enter__(self) -> Self:
         return self
@@ -171,18 +194,25 @@ class Differences:
         self._stack.close()
 
     def __iter__(self) -> Iterator[KeyDifference]:
-        """Give the next differences as they are found, in the order of the keys."""
-        for batch in iter(self._core.next, []):
-            for change, key, a, b in batch:
-                if change != "rewritten" or self._rewritten:
-                    yield KeyDifference(
-                        key=key,
-                        change=change,
-                        a=None if a is None else Entry(key, a[1] or b"", *a[2:]),
-                        b=None if b is None else Entry(key, b[1] or b"", *b[2:]),
-                        size_a=None if a is None else a[0],
-                        size_b=None if b is None else b[0],
-                    )
+        while found := self.batch().wait():
+            yield from self.told(found)
+
+    def batch(self) -> Work[list[Found]]:
+        """Ask for the next differences in the core's form; there are none at the end."""
+        return self._core.next(progress=self._callback)
+
+    def told(self, found: list[Found]) -> Iterator[KeyDifference]:
+        """Give those that are to be told of."""
+        for change, key, a, b in found:
+            if change != "rewritten" or self._rewritten:
+                yield KeyDifference(
+                    key=key,
+                    change=change,
+                    a=None if a is None else Entry(key, a[1] or b"", *a[2:]),
+                    b=None if b is None else Entry(key, b[1] or b"", *b[2:]),
+                    size_a=None if a is None else a[0],
+                    size_b=None if b is None else b[0],
+                )
 
     def state(self) -> tuple[StateDifference, ...]:
         """Give what differs beside the keys."""
@@ -213,42 +243,25 @@ class Differences:
         )
 
 
-class _Side:
-    """One side: what the core reads, and what lies beside its keys."""
+class _Side(NamedTuple):
+    """What the core reads of a side, and when."""
 
-    def __init__(self, side: Side, revision: int | None, cluster: Mapping[str, Any], opening: ExitStack) -> None:
-        self.revision = revision
-        self.is_newest = revision is None
-        self._snapshot: Snapshot | None = None
-        self.core: Any
-        if isinstance(side, SnapshotView):
-            self._snapshot = Snapshot(side._core)
-            self.revision = side.revision if revision is None else revision
-            self.is_newest = self.revision == self._snapshot.revision
-        elif is_live(side):
-            self.core = access(side, **cluster)  # type: ignore[arg-type] # told apart one line above
-            return
-        elif isinstance(side, (str, os.PathLike)):
-            self._snapshot = opening.enter_context(open(side))
-        else:
-            raise InvalidArgumentError(f"{side!r} is no path, no snapshot and no list of endpoints")
-        self.core = self._snapshot._core
+    core: Any
+    revision: int | None
+    is_newest: bool
 
-    def parts(self, live: Mapping[str, Any] | None) -> Parts:
-        """Give what lies beside the keys, by part and name."""
-        if self._snapshot is None:
-            return _live_parts(live or {})
-        snapshot = self._snapshot
-        return {
-            "members": {one.id: one for one in snapshot.members},
-            "leases": {_lease_name(one.id): replace(one, remaining_ttl=0, keys=()) for one in snapshot.leases},
-            "users": {one.name: one for one in snapshot.users},
-            "roles": {one.name: one for one in snapshot.roles},
-            "alarms": {f"{one.member_id} {one.name}": one for one in snapshot.alarms},
-            "auth_enabled": {"": snapshot.auth_enabled},
-            "storage_version": {"": snapshot.storage_version},
-            "cluster_version": {"": snapshot.cluster_version},
-        }
+
+def _side(side: Side, revision: int | None, cluster: Mapping[str, Any], opening: ExitStack) -> Steps[_Side]:
+    if isinstance(side, SnapshotView):
+        wanted = side.revision if revision is None else revision
+        return _Side(side._core, wanted, is_newest=wanted == Snapshot(side._core).revision)
+    if is_live(side):
+        return _Side(access(side, **cluster), revision, is_newest=revision is None)  # type: ignore[arg-type] # is_live
+    if isinstance(side, (str, os.PathLike)):
+        snapshot = yield from steps_of(open)(side)
+        opening.callback(snapshot.close)
+        return _Side(snapshot._core, revision, is_newest=revision is None)
+    raise InvalidArgumentError(f"{side!r} is no path, no snapshot and no list of endpoints")
 
 
 def is_live(side: object) -> bool:
@@ -256,20 +269,21 @@ def is_live(side: object) -> bool:
     return isinstance(side, (list, tuple)) or (isinstance(side, str) and side.startswith(("http://", "https://")))
 
 
-def _live_parts(live: Mapping[str, Any]) -> Parts:
+def _parts(told: Mapping[str, Any]) -> Parts:
+    """Give what lies beside the keys, by part and name; some of it only a snapshot tells."""
     fields = ("id", "name", "peer_urls", "client_urls", "is_learner")
-    members = (Member._from_manifest(dict(zip(fields, found, strict=True))) for found in live["members"])
-    leases = (Lease(id=lease, ttl=ttl, remaining_ttl=0, keys=()) for lease, ttl in live["leases"])
-    users = (User(name=name, roles=tuple(roles), no_password=False) for name, roles in live["users"])
-    roles = (Role(name=name, permissions=tuple(map(_permission, found))) for name, found in live["roles"])
-    alarms = (Alarm(member_id=member, name=name) for member, name in live["alarms"])
+    members = (Member._from_manifest(dict(zip(fields, found, strict=True))) for found in told["members"])
+    leases = (Lease(id=lease, ttl=ttl, remaining_ttl=0, keys=()) for lease, ttl in told["leases"])
+    users = (User(name=name, roles=tuple(roles), no_password=bare) for name, roles, bare in told["users"])
+    roles = (Role(name=name, permissions=tuple(map(_permission, found))) for name, found in told["roles"])
+    alarms = (Alarm(member_id=member, name=name) for member, name in told["alarms"])
     return {
         "members": {one.id: one for one in members},
         "leases": {_lease_name(one.id): one for one in leases},
         "users": {one.name: one for one in users},
         "roles": {one.name: one for one in roles},
         "alarms": {f"{one.member_id} {one.name}": one for one in alarms},
-        "storage_version": {"": live["storage_version"]},
+        **{part: {"": told[part]} for part in ("auth_enabled", "storage_version", "cluster_version") if part in told},
     }
 
 

@@ -1,4 +1,4 @@
-"""The models as an operator reads them, and as a script does: pure functions from a model to text."""
+"""The models as an operator reads them, and as a script does: pure functions from a model to a sheet, or to JSON."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from dcos_etcd._sheet import Fields, Remark, Sheet, Steps, Table, fields
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeGuard
+
+    from dcos_etcd._sheet import Block
     from dcos_etcd.models import (
         BackupReport,
         Diagnosis,
         EndpointFacts,
+        Finding,
         Health,
         Inspection,
         Member,
+        MemberList,
         RestoreReport,
         Rewritten,
         Status,
@@ -27,13 +33,6 @@ if TYPE_CHECKING:
 
 _KILO = 1000
 _LEAST_WITHOUT_DECIMAL = 10
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
-
-
-def visible(text: str) -> str:
-    """Spell control characters out: names that a cluster or an archive brings must not steer the terminal."""
-    return text.translate(_CONTROLS)
 
 
 def human_size(size: int) -> str:
@@ -48,42 +47,21 @@ def human_size(size: int) -> str:
     return f"{tenths / 10:.{int(tenths < _LEAST_WITHOUT_DECIMAL * 10)}f} {units[exponent]}"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> str:
-    """Draw a table in the manner of etcdctl; columns named in `right` are set flush right."""
-    body = [list(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *body, strict=True)]
-    flush = set(right)
-    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-
-    def line(cells: Sequence[str]) -> str:
-        placed = (
-            cell.rjust(width) if column in flush else cell.ljust(width)
-            for column, cell, width in zip(columns, cells, widths, strict=True)
-        )
-        return "| " + " | ".join(placed) + " |"
-
-    head = "| " + " | ".join(column.center(width) for column, width in zip(columns, widths, strict=True)) + " |"
-    return "\n".join([rule, head, rule, *map(line, body), *([rule] if body else [])])
-
-
-def fields(pairs: Iterable[tuple[str, object]]) -> str:
-    """Write one `name: value` a line, the values under each other."""
-    lines = [(name, str(value)) for name, value in pairs]
-    width = max(len(name) for name, _ in lines) + 2
-    return "\n".join(f"{name + ':':{width}}{value}".rstrip() for name, value in lines)
-
-
 def plain(value: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value out
     """Turn a model into what JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple):
+    if _is_tuple(value):
         return [plain(one) for one in value]
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    return isinstance(value, tuple)
 
 
 def to_json(document: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -103,10 +81,10 @@ def status_simple(status: Status) -> str:
     return ", ".join(_status_row(status))
 
 
-def status_table(status: Status) -> str:
-    """Write what `etcdutl snapshot status -w table` writes."""
+def status_sheet(status: Status) -> Sheet:
+    """Tell what `etcdutl snapshot status -w table` tells."""
     columns = ("HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "STORAGE VERSION")
-    return table(columns, [_status_row(status)], right=columns)
+    return Sheet("Snapshot status", (Table("figures", columns, (_status_row(status),), right=frozenset(columns)),))
 
 
 def _status_row(status: Status) -> tuple[str, ...]:
@@ -119,33 +97,32 @@ def _status_row(status: Status) -> tuple[str, ...]:
     )
 
 
-def backup_text(report: BackupReport) -> str:
+def backup_sheet(report: BackupReport) -> Sheet:
     """Tell of a backup."""
     manifest = report.manifest
-    return fields(
-        [
-            ("archive", report.path),
-            ("archive size", f"{report.archive_size} bytes ({human_size(report.archive_size)}, {report.compression})"),
-            ("database size", f"{manifest.size} bytes ({human_size(manifest.size)})"),
-            ("sha256", manifest.sha256),
-            ("endpoint", report.endpoint),
-            *(("skipped", f"{skipped.endpoint}: {skipped.reason}") for skipped in report.skipped),
-            ("cluster", manifest.cluster_id),
-            ("member", f"{manifest.member_id} (etcd {manifest.etcd_version})"),
-            ("members", len(manifest.members)),
-            ("revision", f"at least {manifest.revision}"),
-            ("duration", f"{report.duration_seconds:.1f} s"),
-        ]
-    )
+    pairs = [
+        ("archive", report.path),
+        ("archive size", _bytes(report.archive_size, report.compression)),
+        ("database size", _bytes(manifest.size)),
+        ("sha256", manifest.sha256),
+        ("endpoint", report.endpoint),
+        *(("skipped", f"{skipped.endpoint}: {skipped.reason}") for skipped in report.skipped),
+        ("cluster", manifest.cluster_id),
+        ("member", f"{manifest.member_id} (etcd {manifest.etcd_version})"),
+        ("members", len(manifest.members)),
+        ("revision", f"at least {manifest.revision}"),
+        ("duration", f"{report.duration_seconds:.1f} s"),
+    ]
+    return Sheet("Backup", (fields(pairs),), report.warnings)
 
 
-def verify_text(report: VerifyReport) -> str:
+def verify_sheet(report: VerifyReport) -> Sheet:
     """Tell of a snapshot that is sound."""
     pairs: list[tuple[str, object]] = [
         ("snapshot", report.path),
         ("kind", report.kind),
-        ("file size", f"{report.file_size} bytes ({human_size(report.file_size)})"),
-        ("database size", f"{report.database_size} bytes ({human_size(report.database_size)})"),
+        ("file size", _bytes(report.file_size)),
+        ("database size", _bytes(report.database_size)),
         ("pages", f"{report.pages}, {report.pages_free} of them free"),
         ("sha256", f"{report.sha256} ({'as the snapshot says' if report.hash_checked else 'not compared'})"),
         ("hash", f"{report.status.hash:x}"),
@@ -159,43 +136,42 @@ def verify_text(report: VerifyReport) -> str:
             ("taken", f"{plain(manifest.created_at)} by {manifest.tool} from {manifest.endpoint}"),
             ("cluster", f"{manifest.cluster_id} (etcd {manifest.etcd_version}, {len(manifest.members)} members)"),
         ]
-    return fields([*pairs, ("verdict", "sound")])
+    return Sheet("Verified snapshot", (fields([*pairs, ("verdict", "sound")], "good"),), report.warnings)
 
 
-def restore_text(report: RestoreReport) -> str:
+def restore_sheet(report: RestoreReport) -> Sheet:
     """Tell of a restore: of its steps when it is only planned, else of its result."""
     revision = str(report.revision)
     if report.bumped_revision is not None:
         revision += f", bumped to {report.bumped_revision}"
-    result = fields(
-        [
-            ("snapshot", report.path),
-            ("data dir", report.data_dir),
-            ("wal dir", report.wal_dir),
-            *([("old data", report.replaced)] if report.replaced else []),
-            ("member", f"{report.name} ({report.member_id})"),
-            ("cluster", report.cluster_id),
-            *(("with", f"{one.name} ({one.id}) {','.join(one.peer_urls)}") for one in report.members),
-            ("revision", revision),
-            ("database size", f"{report.database_size} bytes ({human_size(report.database_size)})"),
-            ("sha256", report.sha256),
-            *_rewritten(report.rewritten),
-        ]
-    )
-    if not report.dry_run:
-        return result
-    steps = [f"  {number}. {step}" for number, step in enumerate(report.steps, start=1)]
-    return "\n".join([result, "", "plan, nothing was written:", *steps])
+    pairs = [
+        ("snapshot", report.path),
+        ("data dir", report.data_dir),
+        ("wal dir", report.wal_dir),
+        *([("old data", report.replaced)] if report.replaced else []),
+        ("member", f"{report.name} ({report.member_id})"),
+        ("cluster", report.cluster_id),
+        *(("with", f"{one.name} ({one.id}) {','.join(one.peer_urls)}") for one in report.members),
+        ("revision", revision),
+        ("database size", _bytes(report.database_size)),
+        ("sha256", report.sha256),
+        *_rewritten(report.rewritten),
+    ]
+    plan = (Steps("plan, nothing was written:", report.steps),) if report.dry_run else ()
+    return Sheet("Restore", (fields(pairs), *plan), report.warnings)
+
+
+def _bytes(size: int, *more: str) -> str:
+    return f"{size} bytes ({', '.join([human_size(size), *more])})"
 
 
 def _rewritten(written: Rewritten | None) -> list[tuple[str, object]]:
     if written is None:
         return []
-    size = f"{written.database_size} bytes ({human_size(written.database_size)})"
     return [
         ("restored revision", written.revision),
         ("restored keys", f"{written.keys} in {written.versions} versions; {written.versions_dropped} were left out"),
-        ("restored size", size),
+        ("restored size", _bytes(written.database_size)),
     ]
 
 
@@ -215,7 +191,7 @@ def diagnosis_json(diagnosis: Diagnosis, **more: Any) -> str:  # noqa: ANN401 - 
 def _endpoint_document(facts: EndpointFacts) -> dict[str, Any]:
     """Add the member's id as a number; as hexadecimal text every id survives readers that count in doubles."""
     renamed = {"member_id": "member_id_hex", "cluster_id": "cluster_id_hex", "leader": "leader_hex"}
-    document = {}
+    document: dict[str, Any] = {}
     for name, value in plain(facts).items():
         if name == "member_id":
             document["member_id"] = None if value is None else int(value, 16)
@@ -223,7 +199,7 @@ def _endpoint_document(facts: EndpointFacts) -> dict[str, Any]:
     return document
 
 
-def inspection_text(found: Inspection) -> str:
+def inspection_fields(found: Inspection) -> Fields:
     """Tell what a data directory says of its member."""
     unknown = "-"
     members = found.log_members or found.members
@@ -245,25 +221,37 @@ def inspection_text(found: Inspection) -> str:
     )
 
 
-def diagnosis_text(diagnosis: Diagnosis, *more: str) -> str:
+def inspection_sheet(found: Inspection) -> Sheet:
+    """Tell the same, alone."""
+    return Sheet("Data directory", (inspection_fields(found),))
+
+
+def member_list_sheet(listed: MemberList) -> Sheet:
+    """Tell what `etcdctl member list -w table` tells."""
+    return Sheet("Members", (_member_table(listed.members),))
+
+
+def diagnosis_sheet(diagnosis: Diagnosis, *more: Block) -> Sheet:
     """Show members, endpoints, what is more, and findings under each other."""
-    parts = []
+    blocks: list[Block] = []
     if diagnosis.members:
-        parts.append(_member_table(diagnosis.members))
+        blocks.append(_member_table(diagnosis.members))
     if diagnosis.endpoints:
-        parts.append(_endpoint_table(diagnosis.endpoints))
-    parts.extend(more)
-    for finding in diagnosis.findings:
-        place = f" [{finding.endpoint}]" if finding.endpoint else ""
-        parts.append(
-            f"{finding.severity.upper()} {finding.id}{place}: {finding.message}\n"
-            f"  evidence: {finding.evidence}\n  advice:   {finding.advice}"
-        )
-    parts.append("verdict: healthy" if diagnosis.healthy else "verdict: unhealthy")
-    return "\n\n".join(parts)
+        blocks.append(_endpoint_table(diagnosis.endpoints))
+    blocks.extend(more)
+    blocks.extend(map(_remark, diagnosis.findings))
+    verdict = "healthy" if diagnosis.healthy else "unhealthy"
+    blocks.append(fields([("verdict", verdict)], "good" if diagnosis.healthy else "critical"))
+    return Sheet("Diagnosis", tuple(blocks))
 
 
-def _member_table(members: Iterable[Member]) -> str:
+def _remark(finding: Finding) -> Remark:
+    place = f" [{finding.endpoint}]" if finding.endpoint else ""
+    details = (("evidence", finding.evidence), ("advice", finding.advice))
+    return Remark(finding.severity, f"{finding.severity.upper()} {finding.id}{place}", finding.message, details)
+
+
+def _member_table(members: Iterable[Member]) -> Table:
     columns = ("ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER")
     rows = [
         (
@@ -276,10 +264,10 @@ def _member_table(members: Iterable[Member]) -> str:
         )
         for member in members
     ]
-    return table(columns, rows, right=["IS LEARNER"])
+    return Table("members", columns, tuple(rows), right=frozenset({"IS LEARNER"}))
 
 
-def _endpoint_table(endpoints: Iterable[EndpointFacts]) -> str:
+def _endpoint_table(endpoints: Iterable[EndpointFacts]) -> Table:
     columns = (
         "ENDPOINT",
         "ID",
@@ -311,7 +299,7 @@ def _endpoint_table(endpoints: Iterable[EndpointFacts]) -> str:
         )
         for facts in endpoints
     ]
-    return table(columns, rows, right=columns[3:])
+    return Table("endpoints", columns, tuple(rows), right=frozenset(columns[3:]))
 
 
 def _number(value: int | None) -> str:

@@ -20,6 +20,7 @@ catches in such a place::
     ├── KeyNotFoundError            (KeyError)
     ├── BootstrapError              (ValueError)
     ├── InvalidArgumentError        (ValueError)
+    ├── MissingDependencyError      (ImportError)
     ├── EndpointUnavailableError    (ConnectionError)
     ├── AccessDeniedError           (PermissionError)
     ├── BrokenStreamError           (ConnectionError)
@@ -35,7 +36,7 @@ A plain failure of the file system stays the plain `OSError` that it is, with it
 
 An exception that a progress callback raises, and `KeyboardInterrupt`, come through unchanged.
 
-This module imports nothing of the package: the extension module imports it to raise what stands here.
+This module imports nothing of the package when it is loaded: the extension module imports it to raise what stands here.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ __all__ = [
     "FutureRevisionError",
     "InvalidArgumentError",
     "KeyNotFoundError",
+    "MissingDependencyError",
     "MissingHashError",
     "NoSpaceError",
     "NotASnapshotError",
@@ -122,6 +124,12 @@ class EtcdError(Exception):
         """Pickle by constructor arguments: an OSError would otherwise come back with its own idea of them."""
         arguments = {name: getattr(self, name) for name in self._arguments}
         return _rebuild, (type(self), self.message, arguments), dict(self.__dict__)
+
+    def _render_traceback_(self) -> list[str]:
+        """Tell IPython what to show in a notebook: the user's own lines, the message, and what to do."""
+        from dcos_etcd import _traceback  # noqa: PLC0415 - only where somebody looks; it knows the exceptions
+
+        return _traceback.lines(self)
 
 
 def _rebuild(cls: type[EtcdError], message: str, arguments: dict[str, Any]) -> EtcdError:
@@ -240,7 +248,7 @@ class CorruptSnapshotError(SnapshotError):
 
     def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
         super().__init__(message, path=path)
-        self.defects = tuple(defects)
+        self.defects: tuple[Defect, ...] = tuple(defects)
 
 
 class StorageVersionError(SnapshotError):
@@ -345,6 +353,23 @@ class InvalidArgumentError(EtcdError, ValueError):
     """A value that the caller gave makes no sense, alone or beside another one."""
 
 
+class MissingDependencyError(EtcdError, ImportError):
+    """A package is not installed that only some use of this one needs.
+
+    Attributes:
+        package: The package; also `name`.
+        extra: The extra of this package that brings it.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ("package", "extra")
+
+    def __init__(self, message: str, *, package: str, extra: str) -> None:
+        ImportError.__init__(self, message, name=package)
+        self.message = message
+        self.package = package
+        self.extra = extra
+
+
 class EndpointUnavailableError(EtcdError, ConnectionError):
     """No endpoint could be used.
 
@@ -356,7 +381,7 @@ class EndpointUnavailableError(EtcdError, ConnectionError):
 
     def __init__(self, message: str, *, tried: Iterable[tuple[str, str]]) -> None:
         super().__init__(message)
-        self.tried = tuple((endpoint, reason) for endpoint, reason in tried)
+        self.tried: tuple[tuple[str, str], ...] = tuple((endpoint, reason) for endpoint, reason in tried)
 
 
 class AccessDeniedError(EtcdError, PermissionError):
@@ -457,7 +482,7 @@ class RestoreUnprovenError(EtcdError, RuntimeError):
     def __init__(self, message: str, *, path: str, defects: Iterable[Defect]) -> None:
         super().__init__(message)
         self.path = path
-        self.defects = tuple(defects)
+        self.defects: tuple[Defect, ...] = tuple(defects)
 
 
 class DcosError(EtcdError, RuntimeError):

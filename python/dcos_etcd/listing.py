@@ -1,4 +1,4 @@
-"""What lies in a snapshot, a line at a time: keys and values are bytes, and most of them are text.
+"""What lies in a snapshot, a line at a time, and its figures: keys and values are bytes, and most of them are text.
 
 In JSON a name tells which it is: `key` and `value` hold text, `key_base64` and `value_base64` what is no UTF-8.
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.display import fields, human_size, plain, to_json, visible
+from dcos_etcd._sheet import Sheet, Table, fields, one_line, shares, visible
+from dcos_etcd._text import block_text
+from dcos_etcd.display import human_size, plain, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dcos_etcd.models import Entry, KeyFigure, PrefixStats, Stats
+    from dcos_etcd.models import Entry, KeyFigure, PrefixStats, RevisionSpan, Stats
 
 KEY_HEAD = "  REVISION   VERSION       SIZE  KEY"
 VERSION_HEAD = "  REVISION   VERSION       SIZE  VALUE"
-_PREFIX_HEAD = "      KEYS       BYTES  VERSIONS  DELETIONS  PREFIX"
 
 # What a line of 80 columns leaves for a value behind three numbers.
 _VALUE_WIDTH = 47
@@ -29,7 +30,7 @@ def readable(data: bytes) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         return f"base64:{base64.b64encode(data).decode()}"
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+    return one_line(text)
 
 
 def member(name: str, data: bytes) -> dict[str, str]:
@@ -63,15 +64,17 @@ def entry_json(entry: Entry) -> str:
 
 def entry_text(entry: Entry) -> str:
     """Tell of a key, the value last and at its full length."""
-    head = fields(
-        [
-            ("key", readable(entry.key)),
-            ("create revision", entry.create_revision),
-            ("mod revision", entry.mod_revision),
-            ("version", entry.version),
-            ("lease", f"{entry.lease:x}" if entry.lease else "none"),
-            ("size", f"{len(entry.value)} bytes"),
-        ]
+    head = block_text(
+        fields(
+            [
+                ("key", readable(entry.key)),
+                ("create revision", entry.create_revision),
+                ("mod revision", entry.mod_revision),
+                ("version", entry.version),
+                ("lease", f"{entry.lease:x}" if entry.lease else "none"),
+                ("size", f"{len(entry.value)} bytes"),
+            ]
+        )
     )
     try:
         return f"{head}\n\n{visible(entry.value.decode())}"
@@ -98,30 +101,32 @@ def stats_json(stats: Stats, *, size: int, size_in_use: int) -> str:
         "prefixes": [_group(group, prefix=True) for group in stats.prefixes],
         "largest": [{**member("key", key), "value_bytes": figure} for key, figure in stats.largest],
         "most_rewritten": [{**member("key", key), "versions": figure} for key, figure in stats.most_rewritten],
+        "spans": [plain(span) for span in stats.spans],
     }
     return to_json(document)
 
 
-def stats_text(stats: Stats, *, size: int, size_in_use: int) -> str:
-    """Show the figures of a snapshot, the prefixes that take most first."""
+def stats_sheet(stats: Stats, *, size: int | None = None, size_in_use: int | None = None) -> Sheet:
+    """Show the figures of a snapshot, the prefixes that take most first; sizes are those of its database."""
     total = stats.total
+    sizes = (("database size", size), ("in use", size_in_use))
     head = fields(
         [
             ("revision", stats.revision),
-            ("database size", f"{size} bytes ({human_size(size)})"),
-            ("in use", f"{size_in_use} bytes ({human_size(size_in_use)})"),
+            *((name, f"{number} bytes ({human_size(number)})") for name, number in sizes if number is not None),
             ("keys", f"{total.keys} ({human_size(total.key_bytes)})"),
             ("values", human_size(total.value_bytes)),
             ("versions", f"{total.versions} ({human_size(total.version_bytes)})"),
             ("deletions", total.tombstones),
         ]
     )
-    parts = [head, "\n".join([_PREFIX_HEAD, *map(_prefix_line, sorted(stats.prefixes, key=_weight))])]
-    if stats.largest:
-        parts.append(_tops("  BYTES", "LARGEST VALUES", stats.largest))
-    if stats.most_rewritten:
-        parts.append(_tops("VERSIONS", "MOST REWRITTEN KEYS", stats.most_rewritten))
-    return "\n\n".join(parts)
+    tables = [
+        _prefixes(stats.prefixes),
+        _tops("BYTES", "LARGEST VALUES", stats.largest),
+        _tops("VERSIONS", "MOST REWRITTEN KEYS", stats.most_rewritten),
+        _spans(stats.spans),
+    ]
+    return Sheet("What a snapshot holds", (head, *(table for table in tables if table.rows)))
 
 
 def _numbers(entry: Entry) -> dict[str, int]:
@@ -139,14 +144,43 @@ def _group(group: PrefixStats, *, prefix: bool = False) -> dict[str, Any]:
     return {**(member("prefix", group.prefix) if prefix else {}), **document}
 
 
-def _weight(group: PrefixStats) -> tuple[int, bytes]:
-    return -(group.key_bytes + group.version_bytes), group.prefix
+def _prefixes(prefixes: Iterable[PrefixStats]) -> Table:
+    groups = sorted(prefixes, key=lambda group: (-weight(group), group.prefix))
+    columns = ("KEYS", "BYTES", "VERSIONS", "THEIR BYTES", "DELETIONS", "PREFIX")
+    rows = (
+        (
+            str(group.keys),
+            human_size(group.key_bytes + group.value_bytes),
+            str(group.versions),
+            human_size(group.version_bytes),
+            str(group.tombstones),
+            readable(group.prefix) or "(none)",
+        )
+        for group in groups
+    )
+    return _open("by prefix", columns, rows, map(weight, groups))
 
 
-def _prefix_line(group: PrefixStats) -> str:
-    size = human_size(group.key_bytes + group.value_bytes)
-    return f"{group.keys:10} {size:>11} {group.versions:9} {group.tombstones:10}  {readable(group.prefix) or '(none)'}"
+def weight(group: PrefixStats) -> int:
+    """Give the bytes that a group takes in the file, as far as keys and values tell."""
+    return group.key_bytes + group.version_bytes
 
 
-def _tops(unit: str, title: str, tops: Iterable[KeyFigure]) -> str:
-    return "\n".join([f"{unit:>10}  {title}", *(f"{figure:10}  {readable(key)}" for key, figure in tops)])
+def _tops(unit: str, title: str, tops: Iterable[KeyFigure]) -> Table:
+    listed = list(tops)
+    rows = ((str(figure), readable(key)) for key, figure in listed)
+    return _open("", (unit, title), rows, (figure for _, figure in listed))
+
+
+def _spans(spans: Iterable[RevisionSpan]) -> Table:
+    listed = list(spans)
+    rows = (
+        (str(span.versions), human_size(span.version_bytes), str(span.tombstones), f"{span.first} to {span.last}")
+        for span in listed
+    )
+    columns = ("VERSIONS", "THEIR BYTES", "DELETIONS", "WRITTEN IN REVISIONS")
+    return _open("by revision", columns, rows, (span.version_bytes for span in listed))
+
+
+def _open(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], weights: Iterable[int]) -> Table:
+    return Table(title, columns, tuple(rows), frozenset(columns[:-1]), ruled=False, shares=shares(weights))

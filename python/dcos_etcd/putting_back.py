@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from dcos_etcd import _core
+from dcos_etcd import _core, changes
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, access
 from dcos_etcd._progress import reporting
+from dcos_etcd._steps import blocking, steps_of
 from dcos_etcd.models import Conflict, PlannedChange, PutBackCounts, PutBackReport
+from dcos_etcd.models._shown import Shown
 from dcos_etcd.reader import SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
+    from dcos_etcd._sheet import Sheet
+    from dcos_etcd._steps import Steps
     from dcos_etcd.models import Progress, Tls
 
     ProgressArgument = bool | Callable[[Progress], object] | None
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["PutBackPlan", "plan_put_back", "put_back"]
 
 
+@blocking
 def put_back(
     snapshot: str | os.PathLike[str] | SnapshotView,
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
@@ -43,7 +48,7 @@ def put_back(
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
     progress: ProgressArgument = None,
-) -> PutBackReport:
+) -> Steps[PutBackReport]:
     """Write keys of a snapshot back into a live cluster: `plan_put_back` and its `apply` in one.
 
     Args:
@@ -70,7 +75,7 @@ def put_back(
         InvalidArgumentError: An argument makes no sense.
         OSError: The file could not be read.
     """
-    plan = plan_put_back(
+    plan = yield from steps_of(plan_put_back)(
         snapshot,
         endpoints,
         prefix=prefix,
@@ -82,9 +87,10 @@ def put_back(
         command_timeout=command_timeout,
         progress=progress,
     )
-    return plan.apply(progress=progress)
+    return (yield from steps_of(PutBackPlan.apply)(plan, progress=progress))
 
 
+@blocking
 def plan_put_back(
     snapshot: str | os.PathLike[str] | SnapshotView,
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
@@ -97,16 +103,19 @@ def plan_put_back(
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
     command_timeout: float | timedelta = COMMAND_TIMEOUT,
     progress: ProgressArgument = None,
-) -> PutBackPlan:
+) -> Steps[PutBackPlan]:
     """Find out what `put_back` would write; nothing is written. It takes the same arguments.
 
     The plan knows of each key the revision of its last change in the cluster, and holds no values.
     """
     target = access(endpoints, tls=tls, user=user, dial_timeout=dial_timeout, command_timeout=command_timeout)
-    opened = nullcontext(snapshot) if isinstance(snapshot, SnapshotView) else open(snapshot)
+    if isinstance(snapshot, SnapshotView):
+        opened: AbstractContextManager[SnapshotView] = nullcontext(snapshot)
+    else:
+        opened = yield from steps_of(open)(snapshot)
     with opened as view, reporting(progress) as callback:
         wanted = view.revision if revision is None and isinstance(snapshot, SnapshotView) else revision
-        plan = _core.PutBackPlan(
+        plan = yield _core.plan_put_back(
             view._core,
             access=target,
             prefix=prefix.encode() if isinstance(prefix, str) else prefix,
@@ -117,7 +126,7 @@ def plan_put_back(
     return PutBackPlan(plan)
 
 
-class PutBackPlan:
+class PutBackPlan(Shown):
     """What would be written into a cluster; iterating gives every `PlannedChange` in the order of the keys.
 
     It reads the snapshot again when it is applied, also when that was closed meanwhile.
@@ -129,7 +138,7 @@ class PutBackPlan:
         """Not for callers: `plan_put_back` makes plans."""
         self._core = core
         self._about = core.about()
-        self.counts = PutBackCounts(**{name: self._about[name] for name in PutBackCounts.__slots__})
+        self.counts: PutBackCounts = PutBackCounts(**{name: self._about[name] for name in PutBackCounts.__slots__})
         """How many keys it is about."""
 
     def __repr__(self) -> str:
@@ -169,7 +178,12 @@ class PutBackPlan:
             return ()
         return (f"{leased} keys hung on a lease in the snapshot; they are put without one, and will not expire",)
 
-    def apply(self, *, progress: ProgressArgument = None) -> PutBackReport:
+    def _sheet(self) -> Sheet:
+        place = {"endpoint": self.endpoint, "revision": self.revision, "cluster_revision": self.cluster_revision}
+        return changes.plan_sheet(self.counts, place, self.warnings)
+
+    @blocking
+    def apply(self, *, progress: ProgressArgument = None) -> Steps[PutBackReport]:
         """Write what is planned, by transactions of at most 128 keys and some 1 MiB.
 
         Each key is written only if its last change is still the one that the plan saw. A key that somebody else has
@@ -188,7 +202,7 @@ class PutBackPlan:
             InvalidArgumentError: The endpoints have come to belong to another cluster.
         """
         with reporting(progress) as callback:
-            done = self._core.apply(progress=callback)
+            done = yield self._core.apply(progress=callback)
         conflicts = tuple(
             Conflict(key=key, action=action, planned=planned, found=found)
             for key, action, planned, found in done.pop("conflicts")

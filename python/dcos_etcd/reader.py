@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from itertools import chain
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dcos_etcd import _core
 from dcos_etcd._progress import reporting
+from dcos_etcd._steps import blocking
 from dcos_etcd.exceptions import InvalidArgumentError, KeyNotFoundError, SnapshotWarning
 from dcos_etcd.models import Alarm, Entry, HashKv, Lease, Member, Permission, Role, Stats, User
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from dcos_etcd._steps import Steps
     from dcos_etcd.models import Progress
 
     Key: TypeAlias = bytes | str
@@ -45,9 +48,10 @@ _T = TypeVar("_T")
 _REVISIONS = 1 << 63
 
 
+@blocking
 def open(  # noqa: A001 - as gzip and tarfile have it
     path: str | os.PathLike[str], *, progress: bool | Callable[[Progress], object] | None = None
-) -> Snapshot:
+) -> Steps[Snapshot]:
     """Open a snapshot to read in it; use it in a `with` block, or close it.
 
     An archive of this package and a bare `.db` are read where they lie. Another compressed file is first inflated into
@@ -71,10 +75,18 @@ def open(  # noqa: A001 - as gzip and tarfile have it
         SnapshotWarning: It is no snapshot but a member's database, or it had to be inflated; see `Snapshot.warnings`.
     """
     with reporting(progress) as callback:
-        snapshot = Snapshot(_core.Reader(os.fspath(path), progress=callback))
+        snapshot = Snapshot((yield _core.open(os.fspath(path), progress=callback)))
     for warning in snapshot.warnings:
-        warnings.warn(warning, SnapshotWarning, stacklevel=2)
+        warnings.warn(warning, SnapshotWarning, stacklevel=_callers_level())
     return snapshot
+
+
+def _callers_level() -> int:
+    """Count the frames from this function's caller up to the first that is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("dcos_etcd."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class SnapshotView(Mapping[bytes, Entry]):
@@ -99,11 +111,12 @@ class SnapshotView(Mapping[bytes, Entry]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at revision {self._revision}>"
 
-    __hash__ = object.__hash__
-
     def __eq__(self, other: object) -> bool:
         """Compare by identity; `compare` tells what differs between two snapshots."""
         return self is other
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
     def __len__(self) -> int:
         return self._core.count(prefix=b"", start=None, end=None, revision=self._revision)
@@ -131,6 +144,8 @@ class SnapshotView(Mapping[bytes, Entry]):
 
     @overload
     def get(self, key: Key, default: None = None) -> Entry | None: ...
+    @overload
+    def get(self, key: Key, default: Entry) -> Entry: ...
     @overload
     def get(self, key: Key, default: _T) -> Entry | _T: ...
     def get(self, key: Key, default: object = None) -> object:
@@ -210,8 +225,9 @@ class SnapshotView(Mapping[bytes, Entry]):
         start: Key | None = None,
         end: Key | None = None,
         top: int = 10,
+        spans: int = 10,
     ) -> Stats:
-        """Count keys, bytes and versions by prefix, and find the largest values and the most rewritten keys.
+        """Count keys, bytes and versions by prefix and by revision, and find the keys that stand out.
 
         Args:
             depth: How many parts of a key, which a `/` ends, make a prefix.
@@ -219,11 +235,12 @@ class SnapshotView(Mapping[bytes, Entry]):
             start: As for `range`.
             end: As for `range`.
             top: How many keys to list by their values' size, and by their versions.
+            spans: Into how many spans the revisions of the file are divided, at most.
         """
-        if depth < 0 or top < 0:
-            raise InvalidArgumentError(f"depth: {depth}, top: {top}: neither can be negative")
+        if min(depth, top, spans) < 0:
+            raise InvalidArgumentError(f"depth: {depth}, top: {top}, spans: {spans}: none can be negative")
         bounds = _bounds(prefix, start, end)
-        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top))
+        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top, spans=spans))
 
     def to_arrow(
         self,

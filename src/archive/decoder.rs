@@ -52,11 +52,13 @@ impl Wrapping {
     }
 }
 
-/// What a stream turned out to be, known at its end. All zero for other wrappings than zstd.
+/// What a stream turned out to be, known at its end.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ending {
     /// A seek table was there, and agreed with the frames.
     pub(super) seek_table: bool,
+    /// The blocks of a gzip archive's index were inflated one by one, and each was what its place says.
+    pub(super) blocks: bool,
     /// Number of zstd frames with content.
     pub(super) frames: u64,
     /// Decompressed length of the first of them.
@@ -120,7 +122,8 @@ impl<'a> Decoder<'a> {
     pub(super) fn ending(&self) -> Ending {
         match self {
             Self::Zstd(unzstd) => unzstd.ending(),
-            _ => Ending::default(),
+            Self::Gzip(gunzip) => gunzip.ending(),
+            Self::Plain(_) => Ending::default(),
         }
     }
 }

@@ -30,6 +30,8 @@ struct Block {
     offset: u64,
     packed_len: usize,
     raw_len: usize,
+    /// gzip's checksum of its bytes; 0 for zstd.
+    crc: u32,
 }
 
 impl<W: Write> Encoder<W> {
@@ -68,14 +70,15 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// Ends the block that is being filled, waits until all blocks are written, and returns the offset of each,
-    /// and then the offset at which the next one will start.
-    pub(super) fn end_section(&mut self) -> io::Result<Vec<u64>> {
+    /// Ends the block that is being filled, waits until all blocks are written, and returns the offset of each, then
+    /// the offset at which the next one will start, and the checksum of each.
+    pub(super) fn end_section(&mut self) -> io::Result<(Vec<u64>, Vec<u32>)> {
         if !self.block.is_empty() {
             self.dispatch(false)?;
         }
         self.drain()?;
-        Ok(self.done.iter().map(|block| block.offset).chain([self.written]).collect())
+        let offsets = self.done.iter().map(|block| block.offset).chain([self.written]).collect();
+        Ok((offsets, self.done.iter().map(|block| block.crc).collect()))
     }
 
     /// Ends the stream.
@@ -121,7 +124,8 @@ impl<W: Write> Encoder<W> {
         let Some(packed) = self.pool.pop() else { return Ok(false) };
         // A block that is lost must not be followed by others.
         let packed = packed.inspect_err(|_| self.broken = true)?;
-        let block = Block { offset: self.written, packed_len: packed.bytes.len(), raw_len: packed.raw.len() };
+        let (packed_len, raw_len, crc) = (packed.bytes.len(), packed.raw.len(), packed.crc.sum());
+        let block = Block { offset: self.written, packed_len, raw_len, crc };
         self.emit(&packed.bytes)?;
         self.crc.combine(&packed.crc);
         self.done.push(block);

@@ -2,7 +2,7 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::decoder::Failure;
+use super::decoder::{Ending, Failure};
 use super::layout::GZIP_MAGIC;
 use super::source::Source;
 
@@ -19,6 +19,7 @@ pub(super) struct Gunzip<'a> {
     state: State,
     inflate: Decompress,
     crc: Crc,
+    ending: Ending,
 }
 
 enum State {
@@ -32,12 +33,18 @@ enum State {
 
 impl<'a> Gunzip<'a> {
     pub(super) fn new(source: Source<'a>) -> Self {
-        Self { source, state: State::Between, inflate: Decompress::new(false), crc: Crc::new() }
+        let (inflate, crc) = (Decompress::new(false), Crc::new());
+        Self { source, state: State::Between, inflate, crc, ending: Ending::default() }
     }
 
     /// Goes on inside a member, at a block that needs nothing of those before it. `crc` is of what they inflate to.
     pub(super) fn resume(source: Source<'a>, crc: Crc) -> Self {
-        Self { source, state: State::Data, inflate: Decompress::new(false), crc }
+        let ending = Ending { blocks: true, ..Ending::default() };
+        Self { source, state: State::Data, inflate: Decompress::new(false), crc, ending }
+    }
+
+    pub(super) fn ending(&self) -> Ending {
+        self.ending
     }
 
     pub(super) fn offset(&self) -> u64 {

@@ -43,6 +43,8 @@ pub(crate) struct Index {
     len: u64,
     /// Where each block starts in the file, and where the last one ends: ascending, within the file.
     starts: Vec<u64>,
+    /// CRC-32 of what each gzip block holds; none in the archives of releases that did not write them.
+    sums: Vec<u32>,
 }
 
 impl Index {
@@ -77,6 +79,11 @@ impl Index {
         (number < self.blocks()).then(|| start..self.len.min(start + self.block_len))
     }
 
+    /// CRC-32 of the bytes that block `number` holds, if the index tells it.
+    pub(super) fn sum(&self, number: usize) -> Option<u32> {
+        self.sums.get(number).copied()
+    }
+
     /// Where the last block ends in the file.
     pub(crate) fn end(&self) -> u64 {
         self.starts.last().copied().unwrap_or_default()
@@ -85,10 +92,13 @@ impl Index {
     /// Lets an index pass that keeps its own promises in a file of `file_len` bytes.
     fn checked(self, file_len: u64) -> Option<Self> {
         let blocks = self.blocks();
+        if !(TAR_BLOCK_U64..=LONGEST_BLOCK).contains(&self.block_len) {
+            return None;
+        }
         let longest = self.block_len + self.block_len / 8 + 1024;
         let fits = (1..=MOST_BLOCKS).contains(&blocks)
-            && (TAR_BLOCK_U64..=LONGEST_BLOCK).contains(&self.block_len)
             && self.len.div_ceil(self.block_len) == blocks as u64
+            && (self.sums.is_empty() || self.sums.len() == blocks)
             && self.starts.windows(2).all(|pair| matches!(pair, [start, end] if start < end && end - start <= longest))
             && self.end() <= file_len;
         fits.then_some(self)
@@ -141,7 +151,7 @@ fn manifest_block(packed: &[u8]) -> Option<Blocks> {
 }
 
 fn from_manifest<S: ReadAt + ?Sized>(source: &S, blocks: Blocks, last: u64) -> Option<Index> {
-    let Blocks { size: block_len, offsets: starts } = blocks;
+    let Blocks { size: block_len, offsets: starts, crc32: sums } = blocks;
     let (first, end) = (*starts.first()?, *starts.last()?);
     if first != GZIP_HEADER.len() as u64 || end != last {
         return None;
@@ -149,7 +159,7 @@ fn from_manifest<S: ReadAt + ?Sized>(source: &S, blocks: Blocks, last: u64) -> O
     let head = bytes(source, first..end.min(first + HEAD))?;
     let snapshot_len = entry(&mut DeflateDecoder::new(head.as_slice()), SNAPSHOT_ENTRY)?;
     let len = snapshot_len.checked_next_multiple_of(TAR_BLOCK_U64)?.checked_add(TAR_BLOCK_U64)?;
-    Some(Index { wrapping: Wrapping::Gzip, block_len, len, starts })
+    Some(Index { wrapping: Wrapping::Gzip, block_len, len, starts, sums })
 }
 
 /// The size of the entry whose header comes next, if it has this name.
@@ -187,7 +197,7 @@ fn zstd<S: ReadAt + ?Sized>(source: &S) -> Option<Index> {
             break;
         }
     }
-    Index { wrapping: Wrapping::Zstd, block_len, len, starts }.checked(table)
+    Index { wrapping: Wrapping::Zstd, block_len, len, starts, sums: Vec::new() }.checked(table)
 }
 
 fn array<S: ReadAt + ?Sized, const N: usize>(source: &S, offset: u64) -> Option<[u8; N]> {

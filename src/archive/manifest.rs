@@ -69,6 +69,10 @@ pub(super) struct Blocks {
     /// seek table says it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) offsets: Vec<u64>,
+    /// CRC-32 of what each block of the snapshot holds, as gzip has it of the whole. Absent for zstd, whose frames have
+    /// a checksum each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) crc32: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -172,7 +176,7 @@ pub(super) mod tests {
     #[test]
     fn a_manifest_comes_back_as_it_was_written() {
         for offsets in [vec![], vec![10, 500, u64::MAX]] {
-            let blocks = Blocks { size: 1 << 20, offsets };
+            let blocks = Blocks { size: 1 << 20, offsets, crc32: vec![u32::MAX, 0] };
             let text = render(&example(), &blocks).unwrap();
             assert!(text.ends_with(b"}\n"));
             assert_eq!((example(), Some(blocks)), parse(&text).unwrap());

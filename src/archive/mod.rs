@@ -16,19 +16,30 @@
 //! The manifest says in `blocks` how long the blocks are and, for gzip, at which offsets of the file they start:
 //! block `i` holds the bytes of the tar stream from `i * size` on; the last number is the start of the block with
 //! the manifest. A reader that wants one page finds that last block by looking back from the end of the file for a
-//! flush marker behind which the header of `manifest.json` inflates. All of it is a hint that may be absent or,
-//! after somebody compressed the archive anew, wrong.
+//! flush marker behind which the header of `manifest.json` inflates. All of it may be absent, as it is after somebody
+//! compressed the archive anew; where it is there and wrong, the archive is refused.
 //!
 //! # What is read
 //!
 //! The above; any tar, bare or compressed, with the snapshot as GNU tar and Python's `tarfile` write it; and a
-//! database, bare or compressed. What it is, is told by content. For any bytes whatever: no panic, memory bounded
-//! by constants (zstd's window of at most 128 MiB is the largest), and one pass; two where the index of an archive of
-//! ours turns out to be wrong on the way.
+//! database, bare or compressed. What it is, is told by content.
 //!
 //! An archive with an index (`index.rs`) is inflated by several threads (`parallel.rs`), everything else by one
 //! (`decoder.rs`). What they give goes through the same walk of the tar (`entries.rs`) to the sink, and past it to the
-//! hash (`hash.rs`).
+//! hash (`hash.rs`). [`RandomArchive`] inflates single blocks.
+//!
+//! # Promise
+//!
+//! For any bytes whatever, well-formed or hostile:
+//!
+//! - no panic, and an end: every step takes some of the file or gives something out, a tar has at most 64 headers, and at
+//!   most 16 MiB of zeros are read behind its end;
+//! - one pass over the file; two where the index of an archive of ours turns out to be wrong on the way, or is not worth
+//!   following and has to be proven;
+//! - memory bounded by constants, whatever lengths the file claims: blocks of up to 4 MiB, so many for each of at most 8
+//!   threads; zstd's window of up to 128 MiB; 1 MiB of extension records; a manifest of up to 16 MiB; an index of a
+//!   million blocks; at random 32 MiB of blocks that were inflated last;
+//! - what a reader at random finds is what was found from start to end, or an error with the block's place.
 
 mod compression;
 mod database;

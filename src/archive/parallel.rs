@@ -3,7 +3,8 @@
 //! Nothing is taken on trust from the index. A block counts only when it is, alone and to its last byte, what its
 //! place says; then what comes out is what a reader from start to end would get. With the first block for which that
 //! does not hold such a reader takes over from the start of the file, so that damage is found by the one who knows
-//! how to name it, and a wrong index costs time and nothing else. It also reads what lies behind the blocks.
+//! how to name it. If it finds none, the index itself is what is wrong ([`contradiction`]). It also reads what lies behind
+//! the blocks.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -126,10 +127,23 @@ fn rest<'a>(input: &'a dyn ReadAt, index: &Index, crc: Crc) -> io::Result<Decode
     Ok(Decoder::Zstd(Unzstd::resume(source, lens)?))
 }
 
+/// Where in the file the first block lies that is not, alone and to its last byte, what `index` says; `None` when all
+/// are.
+pub(super) fn contradiction(input: &dyn ReadAt, index: &Index) -> Option<u64> {
+    let mut inflater = Inflater::new();
+    let mut raw = Vec::new();
+    for number in 0..index.blocks() {
+        match inflater.block(input, index, number, raw) {
+            Some(block) => raw = block.raw,
+            None => return Some(index.packed(number).map_or(0, |packed| packed.start)),
+        }
+    }
+    None
+}
+
 /// One of the threads.
 fn work(input: &dyn ReadAt, index: &Index, queue: &Mutex<Receiver<Job>>) {
-    let sentinel = RandomState::new().hash_one(0).to_le_bytes();
-    let mut inflater = Inflater { packed: Vec::new(), sentinel, gzip: None, zstd: None };
+    let mut inflater = Inflater::new();
     loop {
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
@@ -150,6 +164,11 @@ struct Inflater {
 }
 
 impl Inflater {
+    fn new() -> Self {
+        let sentinel = RandomState::new().hash_one(0).to_le_bytes();
+        Self { packed: Vec::new(), sentinel, gzip: None, zstd: None }
+    }
+
     fn block(&mut self, input: &dyn ReadAt, index: &Index, number: usize, mut raw: Vec<u8>) -> Option<Inflated> {
         let (from, to) = (index.packed(number)?, index.raw(number)?);
         let len = usize::try_from(to.end - to.start).ok()?;
@@ -159,6 +178,10 @@ impl Inflater {
         if index.wrapping() == Wrapping::Gzip {
             self.deflated(len, &mut raw)?;
             crc.update(&raw);
+            // Who reads at random holds a block against its checksum, so it has to be the right one.
+            if index.sum(number).is_some_and(|sum| sum != crc.sum()) {
+                return None;
+            }
         } else {
             self.frame(len, &mut raw)?;
         }

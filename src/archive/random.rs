@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::decoder::Wrapping;
 use super::index::{Index, find_index};
@@ -30,8 +30,9 @@ const LONGEST_EXTENDED: u64 = 64 << 10;
 
 /// An archive whose blocks can be inflated one by one, or a bare tar.
 ///
-/// Each block that is read must inflate, alone, to the length that the index gives it, and use up its bytes; a zstd
-/// frame has its own checksum beside. What was inflated last is kept, up to [`CACHE`] bytes.
+/// Each block that is read must inflate, alone, to the length that the index gives it, and use up its bytes; and its
+/// checksum must fit, which a zstd frame has itself and the manifest tells of gzip blocks. What was inflated last is
+/// kept, up to [`CACHE`] bytes.
 pub struct RandomArchive {
     file: FileSource,
     blocks: Option<Blocks>,
@@ -162,7 +163,7 @@ impl Blocks {
         let mut bytes = vec![0; packed_len];
         file.file().read_exact_at(&mut bytes, packed.start)?;
         let inflated = match self.index.wrapping() {
-            Wrapping::Gzip => inflate(&bytes, raw_len),
+            Wrapping::Gzip => inflate(&bytes, raw_len, self.index.sum(number)),
             _ => decompress(&bytes, raw_len),
         };
         let block = inflated.map_err(|reason| {
@@ -198,7 +199,7 @@ pub(crate) fn defect_in(error: &io::Error) -> Option<&Defect> {
 }
 
 /// Inflates a block that starts with an empty window and ends with a flush, not with the stream.
-fn inflate(packed: &[u8], raw_len: usize) -> std::result::Result<Vec<u8>, String> {
+pub(super) fn inflate(packed: &[u8], raw_len: usize, sum: Option<u32>) -> std::result::Result<Vec<u8>, String> {
     let mut inflate = Decompress::new(false);
     // One byte more than there should be, to see that there is none, and the flush behind the last one.
     let mut raw = vec![0; raw_len + 1];
@@ -208,7 +209,12 @@ fn inflate(packed: &[u8], raw_len: usize) -> std::result::Result<Vec<u8>, String
         return Err(format!("{taken} of {} bytes inflate to {made}, not {raw_len}", packed.len()));
     }
     raw.truncate(raw_len);
-    Ok(raw)
+    let mut crc = Crc::new();
+    crc.update(&raw);
+    match sum.filter(|sum| *sum != crc.sum()) {
+        Some(sum) => Err(format!("its bytes have CRC-32 {:08x}, the manifest says {sum:08x}", crc.sum())),
+        None => Ok(raw),
+    }
 }
 
 /// Decompresses one zstd frame, which has a checksum of its own.

@@ -13,6 +13,7 @@ use super::hash::Hasher;
 use super::index::{Index, find_index};
 use super::layout::{HASH_LEN, LARGEST_PAGE, SNAPSHOT_ENTRY, TAR_BLOCK_U64};
 use super::manifest::{Blocks, Manifest};
+use super::parallel;
 use super::stream::{self, CHUNK, Stream};
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
@@ -162,6 +163,7 @@ impl Extraction<'_> {
             let found =
                 if kind.is_tar() { entries::walk(&mut stream, database)? } else { bare(&mut stream, database)? };
             let ending = stream.ending()?;
+            refuse_a_lying_index(input, ending, &stream)?;
             let Some(facts) = found.database else {
                 let reason = format!("the tar holds no {SNAPSHOT_ENTRY}");
                 return Err(Error::NotASnapshot { path: path.to_owned(), reason });
@@ -185,6 +187,18 @@ impl Extraction<'_> {
             let sha256 = facts.hash.wait(path, file_len, progress)?;
             Ok((Extracted { kind, file_len, database_len, sha256, trailer, manifest }, done))
         })
+    }
+}
+
+/// Refuses an archive whose index of blocks is not that of its blocks, unless they were read by it: who reads at random
+/// follows that index, and has to find what was found from start to end.
+fn refuse_a_lying_index(input: &dyn ReadAt, ending: Ending, stream: &Stream<'_>) -> Result<()> {
+    if ending.blocks || ending.seek_table {
+        return Ok(());
+    }
+    match find_index(input).and_then(|index| parallel::contradiction(input, &index)) {
+        Some(at) => Err(stream.damage("block-index", "the archive's index of its blocks contradicts them", at)),
+        None => Ok(()),
     }
 }
 

@@ -60,10 +60,13 @@ impl<W: Write> ArchiveWriter<W> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         self.pad(self.snapshot_len)?;
-        let starts = self.encoder.end_section()?;
-        // The seek table of a zstd archive already has them.
-        let offsets = if self.compression == Compression::Gzip { starts } else { Vec::new() };
-        let blocks = Blocks { size: BLOCK_LEN as u64, offsets };
+        let (offsets, crc32) = self.encoder.end_section()?;
+        let size = BLOCK_LEN as u64;
+        let blocks = match self.compression {
+            Compression::Gzip => Blocks { size, offsets, crc32 },
+            // Its seek table has the places already, and each frame its checksum.
+            Compression::Zstd => Blocks { size, offsets: Vec::new(), crc32: Vec::new() },
+        };
         let text = manifest::render(manifest, &blocks)?;
         let len = text.len() as u64;
         self.encoder.write(&tar_header::render(MANIFEST_ENTRY, len, self.mtime)?)?;

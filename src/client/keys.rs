@@ -11,11 +11,11 @@ use super::members::nobody;
 use crate::error::{Error, Result};
 
 /// Bytes of keys and values that a page should have.
-const PAGE_BYTES: usize = 2 << 20;
+const PAGE_BYTES: usize = 8 << 20;
 /// Keys of the first page, whose size nobody knows yet.
 const FIRST_KEYS: i64 = 64;
 /// Keys of a page at most: small ones may be followed by large ones.
-const MOST_KEYS: i64 = 8192;
+const MOST_KEYS: i64 = 16384;
 /// Bytes of a page that are borne. A page that has more is asked for again with fewer keys; one key always fits, for
 /// etcd takes no request of 2 GiB.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -106,14 +106,26 @@ impl LiveKeys {
         self.connection.endpoint()
     }
 
+    /// How many keys the next page may have.
+    pub fn page_keys(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(1)
+    }
+
     /// The next keys; none at the end.
+    ///
+    /// To tell how many keys there are, a server walks all that the request spans, whatever its limit (`Revisions` in
+    /// etcd's `server/storage/mvcc/index.go`): with the whole rest of a large range in each, the pages of it cost the
+    /// square of its keys. So name a key `near` that is some [`page_keys`](Self::page_keys) ahead, where one is known:
+    /// it is only asked for keys below that.
     ///
     /// # Errors
     /// `Compacted` when the revision was compacted meanwhile, `Denied`, `Refused`, `Unavailable`.
-    pub async fn next(&mut self) -> Result<Vec<LiveKey>> {
+    pub async fn next(&mut self, near: Option<&[u8]>) -> Result<Vec<LiveKey>> {
         while let Some(start) = self.next.clone() {
+            let is_inside = |near: &&[u8]| *near > start.as_slice() && (self.end == ANY_KEY || **near < *self.end);
+            let near = near.filter(is_inside);
             let options = GetOptions::new()
-                .with_range(self.end.clone())
+                .with_range(near.unwrap_or(&self.end))
                 .with_revision(self.revision)
                 .with_limit(self.limit)
                 .with_serializable();
@@ -128,7 +140,11 @@ impl LiveKeys {
                 Err(failure) => return Err(self.explain(failure).await),
             };
             let keys: Vec<LiveKey> = page.kvs.into_iter().map(LiveKey::from).collect();
-            self.next = keys.last().filter(|_| page.more).map(|last| [&last.key, ANY_KEY].concat());
+            let behind = keys.last().filter(|_| page.more).map(|last| [&last.key, ANY_KEY].concat());
+            self.next = behind.or_else(|| near.map(<[u8]>::to_vec));
+            if keys.is_empty() && self.next.is_some() {
+                continue;
+            }
             let bytes: usize = keys.iter().map(|one| one.key.len() + one.value.len()).sum();
             let fitting = keys.len().saturating_mul(PAGE_BYTES) / bytes.max(1);
             self.limit = i64::try_from(fitting).unwrap_or(MOST_KEYS).clamp(1, MOST_KEYS);

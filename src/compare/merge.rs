@@ -138,20 +138,27 @@ impl Merge {
         Self::default()
     }
 
-    /// The side that must be fed before there can be another difference; `None` while there is something to merge, and
-    /// at the end.
+    /// Whether this side must be fed before there can be another difference; neither must at the end.
     #[must_use]
-    pub fn wants(&self) -> Option<Side> {
-        if self.a.is_dry() {
-            Some(Side::A)
-        } else if self.b.is_dry() {
-            Some(Side::B)
-        } else {
-            None
+    pub fn is_dry(&self, side: Side) -> bool {
+        match side {
+            Side::A => self.a.is_dry(),
+            Side::B => self.b.is_dry(),
         }
     }
 
-    /// Takes the next keys of a side that wants them; none says that there are no more.
+    /// The key that is so many keys ahead on the other side, or the last one that is fed there.
+    #[must_use]
+    pub fn ahead(&self, side: Side, keys: usize) -> Option<&[u8]> {
+        let other = match side {
+            Side::A => &self.b,
+            Side::B => &self.a,
+        };
+        let last = other.batch.len().checked_sub(1).filter(|last| other.at <= *last)?;
+        other.batch.get(last.min(other.at.saturating_add(keys))).map(|(key, _)| key)
+    }
+
+    /// Takes the next keys of a side that is dry; none says that there are no more.
     pub fn feed(&mut self, side: Side, batch: Digests) {
         let half = match side {
             Side::A => &mut self.a,
@@ -160,10 +167,10 @@ impl Merge {
         *half = Half { ended: batch.is_empty(), batch, at: 0 };
     }
 
-    /// The next difference; `None` when a side [`wants`](Self::wants) to be fed, and at the end. Keys that are the same
+    /// The next difference; `None` when a side [is dry](Self::is_dry), and at the end. Keys that are the same
     /// are only counted.
     pub fn next_difference(&mut self) -> Option<Difference> {
-        while self.wants().is_none() {
+        while !self.a.is_dry() && !self.b.is_dry() {
             let (order, key, a, b) = match (self.a.head(), self.b.head()) {
                 (None, None) => return None,
                 (Some((key, a)), None) => (Ordering::Less, key, Some(*a), None),
@@ -233,10 +240,12 @@ mod tests {
         let mut found = Vec::new();
         loop {
             found.extend(std::iter::from_fn(|| merge.next_difference()));
-            match merge.wants() {
-                Some(Side::A) => merge.feed(Side::A, a.next().unwrap_or_default()),
-                Some(Side::B) => merge.feed(Side::B, b.next().unwrap_or_default()),
-                None => return (found, merge.counts()),
+            if merge.is_dry(Side::A) {
+                merge.feed(Side::A, a.next().unwrap_or_default());
+            } else if merge.is_dry(Side::B) {
+                merge.feed(Side::B, b.next().unwrap_or_default());
+            } else {
+                return (found, merge.counts());
             }
         }
     }

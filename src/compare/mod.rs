@@ -12,6 +12,6 @@ mod source;
 
 pub use merge::{Change, Counts, Difference, Merge, Side};
 #[cfg(feature = "client")]
-pub use run::{Comparison, Found};
+pub use run::{Comparison, Found, feed};
 #[cfg(feature = "client")]
 pub use source::Source;

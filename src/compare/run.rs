@@ -5,8 +5,8 @@ use super::source::Source;
 use crate::error::Result;
 use crate::progress::Progress;
 
-/// Differences that are handed over at once.
-const MOST: usize = 1024;
+/// Differences that are handed over at once: few enough to keep an event loop that takes them for a moment only.
+const MOST: usize = 256;
 /// Bytes of values that are handed over at once, one difference at least.
 const VALUE_BYTES: u64 = 8 << 20;
 
@@ -27,6 +27,27 @@ pub struct Comparison {
     b: Source,
     values: bool,
     merge: Merge,
+}
+
+/// Feeds a side that has run dry, and says whether there was one. A snapshot comes before a cluster, which is then asked
+/// for the keys that lie beside those of the snapshot.
+///
+/// # Errors
+/// Those of [`Source::next`].
+pub async fn feed(
+    merge: &mut Merge,
+    (a, b): (&mut Source, &mut Source),
+    keep: bool,
+    progress: &dyn Progress,
+) -> Result<bool> {
+    let dry = [Side::A, Side::B].into_iter().filter(|side| merge.is_dry(*side));
+    let page_keys = |side| if side == Side::A { a.page_keys() } else { b.page_keys() };
+    let Some(side) = dry.min_by_key(|side| page_keys(*side).is_some()) else { return Ok(false) };
+    let near = page_keys(side).and_then(|keys| merge.ahead(side, keys));
+    let source = if side == Side::A { a } else { b };
+    let batch = source.next(near, keep, progress).await?;
+    merge.feed(side, batch);
+    Ok(true)
 }
 
 impl Comparison {
@@ -52,10 +73,8 @@ impl Comparison {
             if !found.is_empty() {
                 return self.with_values(found, progress);
             }
-            match self.merge.wants() {
-                Some(Side::A) => self.merge.feed(Side::A, self.a.next(self.values, progress).await?),
-                Some(Side::B) => self.merge.feed(Side::B, self.b.next(self.values, progress).await?),
-                None => return Ok(Vec::new()),
+            if !feed(&mut self.merge, (&mut self.a, &mut self.b), self.values, progress).await? {
+                return Ok(Vec::new());
             }
         }
     }

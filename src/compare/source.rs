@@ -55,18 +55,26 @@ impl Source {
         }
     }
 
+    /// Whether it is a cluster, and how many keys of it may come next.
+    pub(super) fn page_keys(&self) -> Option<usize> {
+        match self {
+            Self::Stored { .. } => None,
+            Self::Live { keys, .. } => Some(keys.page_keys()),
+        }
+    }
+
     /// The next keys with their digests; none at the end. With `keep`, [`Source::values`] knows the values of these keys
-    /// until it is called again.
+    /// until it is called again. What a key `near` is good for, [`LiveKeys::next`] tells.
     ///
     /// # Errors
     /// Those of [`Cursor::next_digests`] and [`LiveKeys::next`].
-    pub async fn next(&mut self, keep: bool, progress: &dyn Progress) -> Result<Digests> {
+    pub async fn next(&mut self, near: Option<&[u8]>, keep: bool, progress: &dyn Progress) -> Result<Digests> {
         match self {
             Self::Stored { cursor, .. } => cursor.next_digests(progress),
             Self::Live { keys, page, received } => {
                 // Let go of the old page before there is a new one.
                 page.clear();
-                let found = keys.next().await?;
+                let found = keys.next(near).await?;
                 let mut digests = Digests::default();
                 for one in &found {
                     digests.push(&one.key, digest(one));

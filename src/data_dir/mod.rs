@@ -7,6 +7,9 @@
 //! `members`, `members_removed` and `cluster`; the WAL; and the `.snap` file. What the other buckets hold is the
 //! business of [`snapshot`](crate::snapshot).
 //!
+//! The directory may hold any bytes: what is wrong is a defect, never a panic, and memory is bounded as
+//! [`bbolt`](crate::bbolt) and [`raft`](crate::raft) promise.
+//!
 //! | rule | codes |
 //! |---|---|
 //! | nothing is missing and nothing foreign lies about | `data-dir-entry`, `database-missing`, `snap-missing`, `wal-missing` |

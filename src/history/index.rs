@@ -78,6 +78,11 @@ impl Index {
         self.mains.len() as u64
     }
 
+    /// The oldest main revision in the file.
+    pub(super) fn first_revision(&self) -> Option<i64> {
+        self.mains.first().copied()
+    }
+
     /// Bytes of memory that are taken.
     #[must_use]
     pub fn memory(&self) -> u64 {

@@ -18,6 +18,12 @@
 //! Nothing else grows with the file. What needs no index does not build it: members, leases, alarms, users, roles,
 //! the revisions in the order of the file ([`Scan`]), and one key's history.
 //!
+//! # Promise
+//!
+//! For any bytes whatever: no panic, and an error where something is wrong with what is read, never another answer to the
+//! same question. Nothing that [`snapshot::verify`](crate::snapshot::verify) accepts is an error. Memory is that of the
+//! index, a batch of rows ([`Cursor`]), and what [`bbolt`](crate::bbolt) and [`archive`](crate::archive) take.
+//!
 //! # As etcd
 //!
 //! Ranges, revisions and their errors are those of etcd's `mvcc` (`kvstore_txn.go: rangeKeys`, `key_index.go`), the hash
@@ -45,5 +51,5 @@ pub use index::Index;
 pub use range::KeyRange;
 pub use scan::{Scan, Stored};
 pub use source::Source;
-pub use stats::{Group, Stats, Top};
+pub use stats::{Group, Span, Stats, Top};
 pub use store::Store;

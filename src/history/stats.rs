@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use super::index::Record;
 use super::range::KeyRange;
 use super::store::Store;
 use crate::error::Result;
@@ -37,6 +38,21 @@ pub struct Top {
     pub figure: u64,
 }
 
+/// What was written in some revisions on end, as far as it is still in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The first revision.
+    pub first: i64,
+    /// The last revision, included.
+    pub last: i64,
+    /// Versions, deletions not counted.
+    pub versions: u64,
+    /// Deletions.
+    pub tombstones: u64,
+    /// Bytes of the values of those versions.
+    pub version_bytes: u64,
+}
+
 /// Figures of a key space at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
@@ -50,6 +66,8 @@ pub struct Stats {
     pub largest: Vec<Top>,
     /// The keys with the most versions in the file, the most first.
     pub most_rewritten: Vec<Top>,
+    /// From the oldest revision in the file to this one, in spans of one width but for the last.
+    pub spans: Vec<Span>,
 }
 
 impl Group {
@@ -65,7 +83,7 @@ impl Group {
 
 impl Store {
     /// The figures of the keys of `range` at `revision`, of later revisions nothing: grouped by their first `depth`
-    /// parts, and the `top` that stand out. Reads no values.
+    /// parts, the `top` that stand out, and what was written when, in at most `spans`. Reads no values.
     ///
     /// # Errors
     /// Those of [`Store::resolve`] and [`Store::index`].
@@ -75,12 +93,14 @@ impl Store {
         revision: Option<i64>,
         depth: usize,
         top: usize,
+        spans: usize,
         progress: &dyn Progress,
     ) -> Result<Stats> {
         let revision = self.resolve(revision)?;
         let index = self.index(progress)?;
         let mut total = Group::default();
         let mut groups = BTreeMap::<&[u8], Group>::new();
+        let mut spans = Spans::new(index.first_revision().unwrap_or(revision).min(revision), revision, spans);
         let (mut largest, mut most) = (Best::new(top), Best::new(top));
         for id in index.positions(range).filter_map(|position| index.at(position)) {
             let key = index.key(id);
@@ -98,6 +118,7 @@ impl Store {
                 one.versions += u64::from(!record.tombstone);
                 one.tombstones += u64::from(record.tombstone);
                 one.version_bytes += u64::from(record.size);
+                spans.add(&record);
             }
             if one.versions + one.tombstones == 0 {
                 continue;
@@ -107,7 +128,47 @@ impl Store {
             groups.entry(prefix(key, depth)).or_default().add(&one);
         }
         let groups = groups.into_iter().map(|(prefix, group)| (prefix.to_vec(), group)).collect();
-        Ok(Stats { revision, total, groups, largest: largest.into_sorted(), most_rewritten: most.into_sorted() })
+        Ok(Stats {
+            revision,
+            total,
+            groups,
+            largest: largest.into_sorted(),
+            most_rewritten: most.into_sorted(),
+            spans: spans.counted,
+        })
+    }
+}
+
+/// The spans of a history while they are counted.
+struct Spans {
+    first: i64,
+    width: i64,
+    counted: Vec<Span>,
+}
+
+impl Spans {
+    /// At most `most` spans for the revisions from `first` to `last`; fewer where there are fewer revisions.
+    fn new(first: i64, last: i64, most: usize) -> Self {
+        let revisions = last.saturating_sub(first).saturating_add(1).max(1);
+        let most = i64::try_from(most).unwrap_or(i64::MAX).clamp(0, revisions);
+        let width = revisions.checked_div(most).map_or(1, |width| width + i64::from(revisions % most != 0));
+        let count = if most == 0 { 0 } else { (revisions - 1) / width + 1 };
+        let span = |number: i64| Span {
+            first: first + number * width,
+            last: last.min((first + number * width).saturating_add(width - 1)),
+            ..Span::default()
+        };
+        Self { first, width, counted: (0..count).map(span).collect() }
+    }
+
+    fn add(&mut self, record: &Record) {
+        let number =
+            usize::try_from(record.revision.main.saturating_sub(self.first) / self.width).unwrap_or(usize::MAX);
+        if let Some(span) = self.counted.get_mut(number) {
+            span.versions += u64::from(!record.tombstone);
+            span.tombstones += u64::from(record.tombstone);
+            span.version_bytes += u64::from(record.size);
+        }
     }
 }
 
@@ -164,6 +225,19 @@ mod tests {
         ] {
             assert_eq!(prefix(key, depth), expected, "{} at {depth}", String::from_utf8_lossy(key));
         }
+    }
+
+    #[test]
+    fn spans_cover_every_revision_once() {
+        for (first, last, most) in [(1, 10, 3), (1, 10, 10), (5, 5, 4), (1, 3, 10), (2, 21, 6), (7, i64::MAX, 10)] {
+            let spans = Spans::new(first, last, most).counted;
+
+            assert!(!spans.is_empty() && spans.len() <= most, "{first} to {last} in {most}");
+            assert_eq!((spans[0].first, spans[spans.len() - 1].last), (first, last));
+            assert!(spans.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
+            assert!(spans.iter().all(|span| span.first <= span.last));
+        }
+        assert_eq!(Spans::new(1, 10, 0).counted, []);
     }
 
     #[test]

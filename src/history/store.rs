@@ -16,12 +16,8 @@ use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::FileSource;
-use crate::schema::{Revision, StoreMeta, buckets};
+use crate::schema::{NEWEST_STORAGE, Revision, StoreMeta, buckets};
 use crate::snapshot;
-use crate::version::Version;
-
-/// The newest storage version that is read; 3.8 may change what is stored.
-const NEWEST_STORAGE: &str = "3.7.0";
 
 /// Entries between two looks at the progress.
 const STEP: u64 = 4096;
@@ -65,7 +61,7 @@ impl Store {
         for (key, value) in database.entries(&bucket).map_err(one)? {
             meta.take(&key, &value).map_err(|message| one(Defect::new("meta-malformed", message)))?;
         }
-        if let Some(found) = meta.storage_version.as_deref().filter(|found| is_newer(found)) {
+        if let Some(found) = meta.newer_storage() {
             let (path, found) = (path.to_owned(), found.to_owned());
             return Err(Error::StorageVersion { path, found, supported: NEWEST_STORAGE });
         }
@@ -332,12 +328,6 @@ fn required(database: &Database<Source>, name: &[u8]) -> std::result::Result<Buc
         let name = String::from_utf8_lossy(name);
         Defect::new("bucket-missing", format!("there is no bucket `{name}`: a bbolt database, but not etcd's"))
     })
-}
-
-fn is_newer(found: &str) -> bool {
-    let known = Version::parse(NEWEST_STORAGE);
-    Version::parse(found)
-        .is_some_and(|found| known.is_some_and(|known| (found.major, found.minor) > (known.major, known.minor)))
 }
 
 fn source(path: &Path, kind: Kind, warnings: &mut Vec<String>, progress: &dyn Progress) -> Result<Source> {

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::progress::{NoProgress, Progress, Stage};
 use crate::proto::{put_bytes, put_uint};
 use crate::schema::{Revision, buckets};
+use crate::snapshot::{VerifyOptions, verify};
 
 type Buckets = BTreeMap<Vec<u8>, Entries>;
 
@@ -284,8 +285,8 @@ fn a_deletion_at_the_compaction_counts_by_the_old_rule_only_where_nothing_is_kep
 fn stats_add_up_by_prefix() {
     let Opened { store, .. } = open(&example());
 
-    let stats = store.stats(&KeyRange::all(), None, 1, 2, &NoProgress).unwrap();
-    let before = store.stats(&KeyRange::all(), Some(2), 1, 2, &NoProgress).unwrap();
+    let stats = store.stats(&KeyRange::all(), None, 1, 2, 3, &NoProgress).unwrap();
+    let before = store.stats(&KeyRange::all(), Some(2), 1, 2, 3, &NoProgress).unwrap();
 
     let Group { keys, key_bytes, value_bytes, versions, tombstones, version_bytes } = stats.total;
     assert_eq!((3, 3, 11, 5, 1, 13), (keys, key_bytes, value_bytes, versions, tombstones, version_bytes));
@@ -293,6 +294,12 @@ fn stats_add_up_by_prefix() {
     assert_eq!(stats.largest[0], Top { key: b"c".to_vec(), figure: 10 });
     assert_eq!(stats.most_rewritten[0], Top { key: b"a".to_vec(), figure: 3 });
     assert_eq!((1, 1), (before.total.keys, before.total.versions));
+    let counted = |figure: fn(&Span) -> u64| stats.spans.iter().map(figure).sum::<u64>();
+    assert_eq!(
+        (counted(|span| span.versions), counted(|span| span.tombstones), counted(|span| span.version_bytes)),
+        (versions, tombstones, version_bytes)
+    );
+    assert_eq!(before.spans, [Span { first: 2, last: 2, versions: 1, tombstones: 0, version_bytes: 1 }]);
 }
 
 #[test]
@@ -361,5 +368,9 @@ fn a_database_that_is_not_etcds_or_of_a_later_etcd_is_refused() {
         later.get_mut(buckets::META).unwrap().insert(buckets::META_STORAGE_VERSION.to_vec(), version.into());
         let opened = write(&directory, "db", &Builder::new(PAGE_SIZE).build(&later).unwrap());
         assert_eq!(refused, matches!(opened, Err(Error::StorageVersion { .. })), "{version}");
+        let options = VerifyOptions { skip_hash_check: true };
+        let verified = verify(&directory.path().join("db"), options, &NoProgress);
+        assert_eq!(refused, matches!(verified, Err(Error::StorageVersion { .. })), "{version}");
+        assert_eq!(refused, verified.is_err());
     }
 }

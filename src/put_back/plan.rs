@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::{Access, LiveKeys};
-use crate::compare::{Change, Difference, Merge, Side, Source};
+use crate::compare::{Change, Difference, Merge, Source, feed};
 use crate::error::Result;
 use crate::history::{KeyRange, Store};
 use crate::progress::Progress;
@@ -120,10 +120,8 @@ impl Plan {
             while let Some(difference) = merge.next_difference() {
                 plan.take(&difference, options.delete_extra);
             }
-            match merge.wants() {
-                Some(Side::A) => merge.feed(Side::A, live.next(false, progress).await?),
-                Some(Side::B) => merge.feed(Side::B, stored.next(false, progress).await?),
-                None => break,
+            if !feed(&mut merge, (&mut live, &mut stored), false, progress).await? {
+                break;
             }
         }
         plan.counts.unchanged += merge.counts().same;

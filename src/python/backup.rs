@@ -11,11 +11,10 @@ use super::access::{PyAccess, duration};
 use super::error::to_exception;
 use super::progress::Reporter;
 use super::report::{set_paths, to_dict};
-use super::runtime::drive;
+use super::work::PyWork;
 use crate::archive::Compression;
 use crate::backup::BackupOptions;
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 
 /// A stopped backup looks at its progress far more often than this, and then has one file to remove.
 const GRACE: Duration = Duration::from_secs(2);
@@ -30,16 +29,16 @@ pub(super) fn backup(
     compression: Option<String>,
     max_rate: Option<u64>,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Bound<'_, PyAny>> {
+) -> PyResult<PyWork> {
     let options =
         options(access, stall_timeout, compression.as_deref(), max_rate).map_err(|error| to_exception(py, &error))?;
-    let reporter = Arc::new(Reporter::new(progress));
-    let progress: Arc<dyn Progress> = Arc::clone(&reporter) as _;
-    let mut report = drive(py, &reporter, GRACE, crate::backup::backup(&path, &options, progress))?;
-    let path = mem::take(&mut report.path);
-    let dict = to_dict(py, &report)?;
-    set_paths(&dict, &[("path", &path)])?;
-    Ok(dict)
+    let work = |reporter: Arc<Reporter>| async move { crate::backup::backup(&path, &options, reporter).await };
+    Ok(PyWork::waiting(progress, GRACE, work, |py, mut report| {
+        let path = mem::take(&mut report.path);
+        let dict = to_dict(py, &report)?;
+        set_paths(&dict, &[("path", &path)])?;
+        Ok(dict)
+    }))
 }
 
 fn options(

@@ -1,32 +1,32 @@
-//! `_core.Comparison`: what differs between two key spaces, as it is found.
+//! `_core.compare` and `_core.Comparison`: what differs between two key spaces, as it is found.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyList};
 
 use super::access::PyAccess;
+use super::beside::Beside;
 use super::error::to_exception;
 use super::progress::Reporter;
 use super::reader::PyReader;
 use super::report::to_dict;
-use super::runtime::drive;
-use crate::client::{LiveKeys, LivePermission, LiveState};
+use super::work::PyWork;
+use crate::client::{Access, LiveKeys};
 use crate::compare::{Comparison, Found, Source};
 use crate::error::Result;
-use crate::hex::hex_id;
-use crate::history::{Digest, KeyRange};
+use crate::history::{Digest, KeyRange, Store};
+use crate::progress::Progress;
 
 /// A comparison, begun; private, `dcos_etcd.compare` is its face.
 #[pyclass(name = "Comparison", module = "dcos_etcd._core", frozen)]
 pub(super) struct PyComparison {
-    /// Absent while it is being worked on.
-    comparison: Mutex<Option<Comparison>>,
+    /// Absent while it is being worked on, and for good when that was given up.
+    comparison: Arc<Mutex<Option<Comparison>>>,
     revisions: (i64, i64),
-    states: Pair<LiveState>,
-    progress: Option<Py<PyAny>>,
+    states: Pair<Beside>,
 }
 
 /// Something of A and of B, where they have it.
@@ -39,30 +39,42 @@ pub(super) enum PySide<'py> {
     Live(PyAccess),
 }
 
+/// The same, free of Python.
+enum Side {
+    Stored(Arc<Store>),
+    Live(Access),
+}
+
+#[pyfunction]
+#[pyo3(signature = (a, b, *, prefix, revision_a, revision_b, values, state, progress))]
+#[expect(clippy::too_many_arguments, reason = "each by its name")]
+pub(super) fn compare(
+    py: Python<'_>,
+    a: PySide<'_>,
+    b: PySide<'_>,
+    prefix: &[u8],
+    revision_a: Option<i64>,
+    revision_b: Option<i64>,
+    values: bool,
+    state: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<PyWork> {
+    let range = KeyRange::prefix(prefix);
+    let (a, b) = (a.into_inner(py)?, b.into_inner(py)?);
+    let work = |reporter: Arc<Reporter>| async move {
+        let (a, state_a) = a.open(&range, revision_a, state, &*reporter).await?;
+        let (b, state_b) = b.open(&range, revision_b, state, &*reporter).await?;
+        Ok((Comparison::new(a, b, values), (state_a, state_b)))
+    };
+    Ok(PyWork::mixed(progress, Duration::ZERO, work, |py, (comparison, states)| {
+        let revisions = comparison.revisions();
+        let comparison = Arc::new(Mutex::new(Some(comparison)));
+        Ok(Bound::new(py, PyComparison { comparison, revisions, states })?.into_any())
+    }))
+}
+
 #[pymethods]
 impl PyComparison {
-    #[new]
-    #[pyo3(signature = (a, b, *, prefix, revision_a, revision_b, values, state, progress))]
-    #[expect(clippy::too_many_arguments, reason = "each by its name")]
-    fn open(
-        py: Python<'_>,
-        a: PySide<'_>,
-        b: PySide<'_>,
-        prefix: &[u8],
-        revision_a: Option<i64>,
-        revision_b: Option<i64>,
-        values: bool,
-        state: bool,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<Self> {
-        let range = KeyRange::prefix(prefix);
-        let (a, state_a) = source(py, a, &range, revision_a, state, progress.as_ref())?;
-        let (b, state_b) = source(py, b, &range, revision_b, state, progress.as_ref())?;
-        let comparison = Comparison::new(a, b, values);
-        let (revisions, states) = (comparison.revisions(), (state_a, state_b));
-        Ok(Self { comparison: Mutex::new(Some(comparison)), revisions, states, progress })
-    }
-
     /// The revisions that are compared.
     #[getter]
     fn revisions(&self) -> (i64, i64) {
@@ -70,57 +82,67 @@ impl PyComparison {
     }
 
     /// The next differences; an empty list at the end.
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let mut comparison = self.slot().take().ok_or_else(|| PyRuntimeError::new_err("the comparison is in use"))?;
-        let reporter = Reporter::new(self.progress.as_ref().map(|callback| callback.clone_ref(py)));
-        let found = drive(py, &reporter, Duration::ZERO, comparison.next(&reporter));
-        *self.slot() = Some(comparison);
-        let rows = found?.into_iter().map(|found| to_row(py, found));
-        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    #[pyo3(signature = (*, progress))]
+    fn next(&self, progress: Option<Py<PyAny>>) -> PyResult<PyWork> {
+        let in_use = || PyRuntimeError::new_err("the comparison is in use");
+        let mut comparison = slot(&self.comparison).take().ok_or_else(in_use)?;
+        let place = Arc::clone(&self.comparison);
+        let work = |reporter: Arc<Reporter>| async move {
+            let found = comparison.next(&*reporter).await;
+            *slot(&place) = Some(comparison);
+            found
+        };
+        Ok(PyWork::mixed(progress, Duration::ZERO, work, |py, found| {
+            let rows = found.into_iter().map(|found| to_row(py, found));
+            Ok(PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)?.into_any())
+        }))
     }
 
     /// What was counted so far.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let counts = self.slot().as_ref().map(Comparison::counts).unwrap_or_default();
+        let counts = slot(&self.comparison).as_ref().map(Comparison::counts).unwrap_or_default();
         to_dict(py, &counts)
     }
 
-    /// What each side holds beside its keys, if it is a cluster and that was asked for.
+    /// What each side holds beside its keys, if that was asked for.
     fn states<'py>(&self, py: Python<'py>) -> PyResult<Pair<Bound<'py, PyAny>>> {
-        let state = |state: &Option<LiveState>| state.as_ref().map(|state| to_state(py, state)).transpose();
+        let state = |state: &Option<Beside>| state.as_ref().map(|state| state.to_dict(py)).transpose();
         Ok((state(&self.states.0)?, state(&self.states.1)?))
     }
 }
 
-impl PyComparison {
-    fn slot(&self) -> MutexGuard<'_, Option<Comparison>> {
-        self.comparison.lock().unwrap_or_else(PoisonError::into_inner)
+fn slot(comparison: &Mutex<Option<Comparison>>) -> MutexGuard<'_, Option<Comparison>> {
+    comparison.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PySide<'_> {
+    fn into_inner(self, py: Python<'_>) -> PyResult<Side> {
+        match self {
+            Self::Stored(reader) => Ok(Side::Stored(reader.get().store(py)?)),
+            Self::Live(access) => access.into_inner().map(Side::Live).map_err(|error| to_exception(py, &error)),
+        }
     }
 }
 
-fn source(
-    py: Python<'_>,
-    side: PySide<'_>,
-    range: &KeyRange,
-    revision: Option<i64>,
-    state: bool,
-    progress: Option<&Py<PyAny>>,
-) -> PyResult<(Source, Option<LiveState>)> {
-    let reporter = Reporter::new(progress.map(|callback| callback.clone_ref(py)));
-    match side {
-        PySide::Stored(reader) => {
-            let store = reader.get().store(py)?;
-            let opened = async { Source::stored(store, range, revision, &reporter) };
-            Ok((drive(py, &reporter, Duration::ZERO, opened)?, None))
-        }
-        PySide::Live(access) => {
-            let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
-            let opened = async {
+impl Side {
+    async fn open(
+        self,
+        range: &KeyRange,
+        revision: Option<i64>,
+        state: bool,
+        progress: &dyn Progress,
+    ) -> Result<(Source, Option<Beside>)> {
+        match self {
+            Self::Stored(store) => {
+                let source = Source::stored(Arc::clone(&store), range, revision, progress)?;
+                let state = if state { Some(Beside::stored(&store, progress)?) } else { None };
+                Ok((source, state))
+            }
+            Self::Live(access) => {
                 let keys = LiveKeys::open(&access, range.start(), range.end_key(), revision).await?;
-                let state = if state { Some(keys.state().await?) } else { None };
-                Result::Ok((Source::live(keys), state))
-            };
-            drive(py, &reporter, Duration::ZERO, opened)
+                let state = if state { Some(Beside::live(keys.state().await?)) } else { None };
+                Ok((Source::live(keys), state))
+            }
         }
     }
 }
@@ -138,24 +160,4 @@ fn to_row(py: Python<'_>, found: Found) -> PyResult<Bound<'_, PyAny>> {
     let key = PyBytes::new(py, &difference.key);
     let row = (difference.change.as_str(), key, side(difference.a, value_a), side(difference.b, value_b));
     Ok(row.into_pyobject(py)?.into_any())
-}
-
-/// In the shapes in which `_core.Reader` tells the same of a snapshot; users and leases without what a cluster does not
-/// tell.
-fn to_state<'py>(py: Python<'py>, state: &LiveState) -> PyResult<Bound<'py, PyAny>> {
-    let dict = PyDict::new(py);
-    let members = state.members.iter().map(|member| {
-        (hex_id(member.id), &member.name, &member.peer_urls, &member.client_urls, member.is_learner).into_pyobject(py)
-    });
-    dict.set_item("members", members.collect::<PyResult<Vec<_>>>()?)?;
-    let alarms = state.alarms.iter().map(|alarm| (&alarm.member_id_hex, &alarm.alarm));
-    dict.set_item("alarms", alarms.collect::<Vec<_>>())?;
-    dict.set_item("leases", &state.leases)?;
-    dict.set_item("users", &state.users)?;
-    let permission = |one: &LivePermission| (one.kind, PyBytes::new(py, &one.key), PyBytes::new(py, &one.range_end));
-    let roles =
-        state.roles.iter().map(|(name, permissions)| (name, permissions.iter().map(permission).collect::<Vec<_>>()));
-    dict.set_item("roles", roles.collect::<Vec<_>>())?;
-    dict.set_item("storage_version", &state.storage_version)?;
-    Ok(dict.into_any())
 }

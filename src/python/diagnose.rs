@@ -6,16 +6,15 @@ use pyo3::prelude::*;
 
 use super::access::PyAccess;
 use super::error::to_exception;
-use super::progress::Reporter;
 use super::report::to_dict;
-use super::runtime::drive;
+use super::work::PyWork;
 use crate::diagnose::DiagnoseOptions;
 
 #[pyfunction]
 #[pyo3(signature = (*, access, expect))]
-pub(super) fn diagnose(py: Python<'_>, access: PyAccess, expect: Vec<String>) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn diagnose(py: Python<'_>, access: PyAccess, expect: Vec<String>) -> PyResult<PyWork> {
     let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
     let options = DiagnoseOptions { access, expect };
-    let diagnosis = drive(py, &Reporter::new(None), Duration::ZERO, crate::diagnose::diagnose(&options))?;
-    to_dict(py, &diagnosis)
+    let work = |_| async move { crate::diagnose::diagnose(&options).await };
+    Ok(PyWork::waiting(None, Duration::ZERO, work, |py, diagnosis| to_dict(py, &diagnosis)))
 }

@@ -23,7 +23,11 @@ struct State {
     told: Option<(Stage, Instant)>,
     stopped: bool,
     cause: Option<PyErr>,
+    /// What the callback has not been told yet, where the work is awaited.
+    events: Option<Vec<Event>>,
 }
+
+type Event = (Stage, u64, Option<u64>);
 
 impl Reporter {
     /// Tells `callback`, if there is one, of each step as `(stage, done, total)`.
@@ -31,10 +35,35 @@ impl Reporter {
         Self { callback, state: Mutex::default() }
     }
 
-    /// Runs the handlers of signals that have arrived; `false` when one of them raised, such as `KeyboardInterrupt`.
+    /// From now on the work is awaited: signals are the event loop's, [`Reporter::stop`] is what stops it, and events
+    /// are kept for [`Reporter::tell`]. So no thread of the core takes the GIL, which it might hold while others have
+    /// the processor.
+    pub(super) fn keep_events(&self) {
+        self.lock().events.get_or_insert_default();
+    }
+
+    /// Tells the callback of the events that were kept, on the calling thread.
+    pub(super) fn tell(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(callback) = &self.callback else { return Ok(()) };
+        let kept = self.lock().events.as_mut().map(std::mem::take).unwrap_or_default();
+        kept.into_iter().try_for_each(|event| Self::call_back(py, callback, event))
+    }
+
+    /// Stops the work at its next step.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+    }
+
+    /// Whether to go on. Work that blocks runs the handlers of signals that have arrived, and stops when one of them
+    /// raises, such as `KeyboardInterrupt`.
     ///
     /// Python does so on its main thread only; on others this looks for nothing.
     pub(super) fn poll(&self) -> bool {
+        let held = self.lock();
+        if held.events.is_some() {
+            return !held.stopped;
+        }
+        drop(held);
         self.look(|_| Ok(()))
     }
 
@@ -53,11 +82,19 @@ impl Reporter {
         if self.lock().stopped {
             return false;
         }
-        let Err(cause) = Python::attach(|py| py.check_signals().and_then(|()| then(py))) else { return true };
+        let looked = Python::try_attach(|py| py.check_signals().and_then(|()| then(py)));
+        let cause = match looked {
+            Some(Ok(())) => return true,
+            Some(Err(cause)) => Some(cause),
+            // The interpreter is about to end, and nobody waits any more.
+            None => None,
+        };
         let mut held = self.lock();
         held.stopped = true;
         // Two threads may fail at once; the first one tells.
-        held.cause.get_or_insert(cause);
+        if held.cause.is_none() {
+            held.cause = cause;
+        }
         false
     }
 
@@ -75,6 +112,17 @@ impl Reporter {
         due || held.stopped
     }
 
+    /// Keeps an event, if events are kept; then it tells whether to go on.
+    fn keep(&self, event: Event) -> Option<bool> {
+        let mut held = self.lock();
+        held.events.as_mut()?.push(event);
+        Some(!held.stopped)
+    }
+
+    fn call_back(py: Python<'_>, callback: &Py<PyAny>, (stage, done, total): Event) -> PyResult<()> {
+        callback.call1(py, (stage.as_str(), done, total)).map(drop)
+    }
+
     /// The state is whole at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,11 +134,8 @@ impl Progress for Reporter {
         if !self.is_due(stage, done, total) {
             return true;
         }
-        self.look(|py| {
-            if let Some(callback) = &self.callback {
-                callback.call1(py, (stage.as_str(), done, total))?;
-            }
-            Ok(())
-        })
+        let Some(callback) = &self.callback else { return self.poll() };
+        let event = (stage, done, total);
+        self.keep(event).unwrap_or_else(|| self.look(|py| Self::call_back(py, callback, event)))
     }
 }

@@ -1,4 +1,4 @@
-//! `_core.PutBackPlan`: what would be written into a cluster, and the writing.
+//! `_core.plan_put_back` and `_core.PutBackPlan`: what would be written into a cluster, and the writing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::error::to_exception;
 use super::progress::Reporter;
 use super::reader::PyReader;
 use super::report::to_dict;
-use super::runtime::drive;
+use super::work::PyWork;
 use crate::put_back::{Conflict, Plan, Planned, PutBackOptions, PutBackReport};
 
-/// A stopped run ends before its next transaction.
-const GRACE: Duration = Duration::from_secs(2);
+/// A stopped run ends before its next transaction, and waits no longer than this for the answer to the last one.
+const GRACE: Duration = Duration::from_millis(500);
 /// Changes that are handed over at once.
 const MOST: usize = 1024;
 
@@ -23,27 +23,28 @@ const MOST: usize = 1024;
 #[pyclass(name = "PutBackPlan", module = "dcos_etcd._core", frozen)]
 pub(super) struct PyPutBackPlan(Arc<Plan>);
 
+#[pyfunction]
+#[pyo3(signature = (reader, *, access, prefix, revision, delete_extra, progress))]
+pub(super) fn plan_put_back(
+    py: Python<'_>,
+    reader: Bound<'_, PyReader>,
+    access: PyAccess,
+    prefix: Vec<u8>,
+    revision: Option<i64>,
+    delete_extra: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<PyWork> {
+    let store = reader.get().store(py)?;
+    let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
+    let options = PutBackOptions { access, prefix, revision, delete_extra };
+    let work = |reporter: Arc<Reporter>| async move { Plan::new(store, &options, &*reporter).await };
+    Ok(PyWork::mixed(progress, Duration::ZERO, work, |py, plan| {
+        Ok(Bound::new(py, PyPutBackPlan(Arc::new(plan)))?.into_any())
+    }))
+}
+
 #[pymethods]
 impl PyPutBackPlan {
-    #[new]
-    #[pyo3(signature = (reader, *, access, prefix, revision, delete_extra, progress))]
-    fn make(
-        py: Python<'_>,
-        reader: Bound<'_, PyReader>,
-        access: PyAccess,
-        prefix: Vec<u8>,
-        revision: Option<i64>,
-        delete_extra: bool,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<Self> {
-        let store = reader.get().store(py)?;
-        let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
-        let options = PutBackOptions { access, prefix, revision, delete_extra };
-        let reporter = Reporter::new(progress);
-        let plan = drive(py, &reporter, Duration::ZERO, Plan::new(store, &options, &reporter))?;
-        Ok(Self(Arc::new(plan)))
-    }
-
     fn about<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let about = to_dict(py, &self.0.counts())?;
         about.set_item("revision", self.0.revision())?;
@@ -62,24 +63,28 @@ impl PyPutBackPlan {
     }
 
     #[pyo3(signature = (*, progress))]
-    fn apply<'py>(&self, py: Python<'py>, progress: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyDict>> {
-        let reporter = Reporter::new(progress);
-        let report = drive(py, &reporter, GRACE, self.0.apply(&reporter))?;
-        let PutBackReport { created, updated, deleted, settled, transactions, conflicts } = report;
-        let dict = PyDict::new(py);
-        for (name, figure) in [
-            ("created", created),
-            ("updated", updated),
-            ("deleted", deleted),
-            ("settled", settled),
-            ("transactions", transactions),
-        ] {
-            dict.set_item(name, figure)?;
-        }
-        let conflict = |Conflict { key, action, planned, found }: &Conflict| {
-            (PyBytes::new(py, key), action.as_str(), *planned, *found)
-        };
-        dict.set_item("conflicts", conflicts.iter().map(conflict).collect::<Vec<_>>())?;
-        Ok(dict)
+    fn apply(&self, progress: Option<Py<PyAny>>) -> PyWork {
+        let plan = Arc::clone(&self.0);
+        let work = |reporter: Arc<Reporter>| async move { plan.apply(&*reporter).await };
+        PyWork::mixed(progress, GRACE, work, told)
     }
+}
+
+fn told(py: Python<'_>, report: PutBackReport) -> PyResult<Bound<'_, PyAny>> {
+    let PutBackReport { created, updated, deleted, settled, transactions, conflicts } = report;
+    let dict = PyDict::new(py);
+    for (name, figure) in [
+        ("created", created),
+        ("updated", updated),
+        ("deleted", deleted),
+        ("settled", settled),
+        ("transactions", transactions),
+    ] {
+        dict.set_item(name, figure)?;
+    }
+    let conflict = |Conflict { key, action, planned, found }: &Conflict| {
+        (PyBytes::new(py, key), action.as_str(), *planned, *found)
+    };
+    dict.set_item("conflicts", conflicts.iter().map(conflict).collect::<Vec<_>>())?;
+    Ok(dict.into_any())
 }

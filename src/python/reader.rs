@@ -1,4 +1,4 @@
-//! `_core.Reader`: an opened snapshot, and `_core.Cursor`: its keys in order.
+//! `_core.open` and `_core.Reader`: an opened snapshot, and `_core.Cursor`: its keys in order.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::arrow::Table;
+use super::beside;
 use super::error::{closed, settle, to_exception};
 use super::progress::Reporter;
 use super::report::to_dict;
+use super::work::PyWork;
 use crate::error::{Error, Result};
 use crate::history::{Cursor, Group, HashRule, KeyRange, Row, Stats, Store, Top};
 
@@ -45,17 +47,19 @@ impl PyReader {
     }
 }
 
+#[pyfunction]
+#[pyo3(signature = (path, *, progress))]
+pub(super) fn open(path: PathBuf, progress: Option<Py<PyAny>>) -> PyWork {
+    let work = move |reporter: &Reporter| Store::open(&path, reporter);
+    PyWork::busy(progress, work, |py, store| {
+        let path = store.path().to_owned();
+        let reader = PyReader { path, store: Mutex::new(Some(Arc::new(store))) };
+        Ok(Bound::new(py, reader)?.into_any())
+    })
+}
+
 #[pymethods]
 impl PyReader {
-    #[new]
-    #[pyo3(signature = (path, *, progress))]
-    fn open(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyResult<Self> {
-        let reporter = Reporter::new(progress);
-        let result = py.detach(|| Store::open(&path, &reporter));
-        let store = settle(py, &reporter, result)?;
-        Ok(Self { path, store: Mutex::new(Some(Arc::new(store))) })
-    }
-
     fn close(&self) {
         drop(self.store.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -90,12 +94,7 @@ impl PyReader {
     }
 
     fn members<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let members = self.read(py, |store, _| store.members())?;
-        let rows = members.into_iter().map(|member| {
-            let id = format!("{:x}", member.id);
-            (id, member.name, member.peer_urls, member.client_urls, member.is_learner).into_pyobject(py)
-        });
-        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+        PyList::new(py, self.read(py, |store, _| beside::members(store))?)
     }
 
     fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -107,34 +106,16 @@ impl PyReader {
         PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
     }
 
-    fn alarms(&self, py: Python<'_>) -> PyResult<Vec<(String, &'static str)>> {
-        let alarms = self.read(py, |store, _| store.alarms())?;
-        Ok(alarms.iter().map(|alarm| (format!("{:x}", alarm.member_id), alarm.name())).collect())
+    fn alarms(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        self.read(py, |store, _| beside::alarms(store))
     }
 
     fn users(&self, py: Python<'_>) -> PyResult<Vec<(String, Vec<String>, bool)>> {
-        self.read(py, |store, _| {
-            store.users(|user| {
-                let roles = user.roles.iter().map(|role| (*role).to_owned()).collect();
-                (String::from_utf8_lossy(user.name).into_owned(), roles, user.no_password)
-            })
-        })
+        self.read(py, |store, _| beside::users(store))
     }
 
     fn roles<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let roles = self.read(py, |store, _| {
-            store.roles(|role| {
-                let permissions = role.permissions.iter();
-                let permissions = permissions.map(|one| (one.name(), one.key.to_vec(), one.range_end.to_vec()));
-                (String::from_utf8_lossy(role.name).into_owned(), permissions.collect::<Vec<_>>())
-            })
-        })?;
-        let rows = roles.into_iter().map(|(name, permissions)| {
-            let permissions = permissions.iter();
-            let permissions = permissions.map(|(kind, key, end)| (*kind, PyBytes::new(py, key), PyBytes::new(py, end)));
-            (name, permissions.collect::<Vec<_>>()).into_pyobject(py)
-        });
-        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+        beside::role_rows(py, &self.read(py, |store, _| beside::roles(store))?)
     }
 
     fn resolve(&self, py: Python<'_>, revision: i64) -> PyResult<i64> {
@@ -197,7 +178,7 @@ impl PyReader {
         to_dict(py, &self.read(py, |store, reporter| store.hash_kv(revision, rule, reporter))?)
     }
 
-    #[pyo3(signature = (*, prefix, start, end, revision, depth, top))]
+    #[pyo3(signature = (*, prefix, start, end, revision, depth, top, spans))]
     #[expect(clippy::too_many_arguments, reason = "each by its name")]
     fn stats<'py>(
         &self,
@@ -208,9 +189,11 @@ impl PyReader {
         revision: Option<i64>,
         depth: usize,
         top: usize,
+        spans: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let Stats { revision, total, groups, largest, most_rewritten } = self
-            .read(py, |store, reporter| store.stats(&key_range(prefix, start, end)?, revision, depth, top, reporter))?;
+        let Stats { revision, total, groups, largest, most_rewritten, spans } = self.read(py, |store, reporter| {
+            store.stats(&key_range(prefix, start, end)?, revision, depth, top, spans, reporter)
+        })?;
         let stats = PyDict::new(py);
         stats.set_item("revision", revision)?;
         stats.set_item("total", figures(py, b"", &total)?)?;
@@ -218,6 +201,9 @@ impl PyReader {
         stats.set_item("groups", groups.collect::<PyResult<Vec<_>>>()?)?;
         stats.set_item("largest", tops(py, &largest))?;
         stats.set_item("most_rewritten", tops(py, &most_rewritten))?;
+        let spans =
+            spans.iter().map(|span| (span.first, span.last, span.versions, span.tombstones, span.version_bytes));
+        stats.set_item("spans", spans.collect::<Vec<_>>())?;
         Ok(stats)
     }
 

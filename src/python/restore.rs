@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use super::error::{settle, to_exception};
+use super::error::to_exception;
 use super::progress::Reporter;
 use super::report::{set_paths, to_dict};
+use super::work::PyWork;
 use crate::error::{Error, Result};
 use crate::raft::Bootstrap;
 use crate::restore::{Existing, Handover, Owner, Repairs, RestoreOptions, Rewrite};
@@ -105,7 +106,7 @@ pub(super) fn restore(
     skip_hash_check: bool,
     dry_run: bool,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Bound<'_, PyAny>> {
+) -> PyResult<PyWork> {
     let bootstrap = Bootstrap { name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token };
     let options = RestoreOptions {
         data_dir,
@@ -121,15 +122,17 @@ pub(super) fn restore(
         rewrite: rewrite.into_inner(),
         dry_run,
     };
-    let reporter = Reporter::new(progress);
-    let handover = PyHandover { reporter: &reporter, object: handover };
-    let result = py.detach(|| crate::restore::restore_with(&path, &options, &reporter, &handover));
-    let mut report = settle(py, &reporter, result)?;
-    let replaced = report.replaced.take();
-    let (path, data_dir, wal_dir) =
-        (mem::take(&mut report.path), mem::take(&mut report.data_dir), mem::take(&mut report.wal_dir));
-    let dict = to_dict(py, &report)?;
-    set_paths(&dict, &[("path", &path), ("data_dir", &data_dir), ("wal_dir", &wal_dir)])?;
-    dict.set_item("replaced", replaced)?;
-    Ok(dict)
+    let work = move |reporter: &Reporter| {
+        let handover = PyHandover { reporter, object: handover };
+        crate::restore::restore_with(&path, &options, reporter, &handover)
+    };
+    Ok(PyWork::busy(progress, work, |py, mut report| {
+        let replaced = report.replaced.take();
+        let (path, data_dir, wal_dir) =
+            (mem::take(&mut report.path), mem::take(&mut report.data_dir), mem::take(&mut report.wal_dir));
+        let dict = to_dict(py, &report)?;
+        set_paths(&dict, &[("path", &path), ("data_dir", &data_dir), ("wal_dir", &wal_dir)])?;
+        dict.set_item("replaced", replaced)?;
+        Ok(dict)
+    }))
 }

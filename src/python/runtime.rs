@@ -1,15 +1,18 @@
-//! The tokio runtime under the networked verbs, and the loop that keeps Ctrl-C alive above it.
+//! The tokio runtime under the networked verbs: the loop that keeps Ctrl-C alive above it, and the bridge to asyncio.
 
-use std::pin::pin;
+use std::panic::resume_unwind;
+use std::pin::{Pin, pin};
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use pyo3::prelude::*;
-use tokio::runtime::{Builder, Runtime};
+use pyo3_async_runtimes::TaskLocals;
+use pyo3_async_runtimes::generic::{self, ContextExt, future_into_py_with_locals};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::error::settle;
 use super::progress::{PERIOD, Reporter};
 use crate::error::{Error, Result};
 
@@ -21,20 +24,39 @@ static RUNTIME: Mutex<Option<(u32, Arc<Runtime>)>> = Mutex::new(None);
 
 /// Runs `work` to its end on the calling thread, without the GIL.
 ///
-/// When a signal handler raises, `work` has `grace` to see that its progress says stop and to clean up; then it is
-/// dropped.
-pub(super) fn drive<T: Send>(
+/// When it is to stop, `work` has `grace` to see that its progress says so and to clean up; then it is dropped.
+pub(super) fn block_on<T: Send>(
     py: Python<'_>,
     reporter: &Reporter,
     grace: Duration,
     work: impl Future<Output = Result<T>> + Send,
-) -> PyResult<T> {
+) -> PyResult<Result<T>> {
     let runtime = runtime(py)?;
-    let result = py.detach(|| runtime.block_on(interruptible(reporter, grace, work)));
-    settle(py, reporter, result)
+    Ok(py.detach(|| runtime.block_on(interruptible(reporter, grace, work))))
 }
 
-async fn interruptible<T>(reporter: &Reporter, grace: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Begins to run `work`, and gives the running event loop's future for what it comes to.
+///
+/// Nobody cancels that future but a loop that goes away: whoever wants `work` to end tells its reporter, and waits.
+pub(super) fn begin<'py, T>(
+    py: Python<'py>,
+    work: impl Future<Output = PyResult<T>> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    T: for<'any> IntoPyObject<'any> + Send + 'static,
+{
+    let locals = TaskLocals::with_running_loop(py)?;
+    let runtime = runtime(py)?;
+    let _inside = runtime.enter();
+    future_into_py_with_locals::<Ours, _, _>(py, locals, work)
+}
+
+/// Does `work`, until it is done or has to stop.
+pub(super) async fn interruptible<T>(
+    reporter: &Reporter,
+    grace: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let mut work = pin!(work);
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -45,6 +67,25 @@ async fn interruptible<T>(reporter: &Reporter, grace: Duration, work: impl Futur
         }
     }
     timeout(grace, work).await.unwrap_or(Err(Error::Interrupted))
+}
+
+/// Does `work`, which blocks, on a thread of the runtime that is there for such.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Error::Interrupted),
+        },
+    }
+}
+
+/// Does `work`, which waits for servers and reads files, on such a thread.
+pub(super) async fn aside_waiting<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let handle = Handle::current();
+    aside(move || handle.block_on(work)).await
 }
 
 fn runtime(_attached: Python<'_>) -> PyResult<Arc<Runtime>> {
@@ -62,4 +103,48 @@ fn runtime(_attached: Python<'_>) -> PyResult<Arc<Runtime>> {
     let runtime = Arc::new(runtime);
     *slot = Some((process::id(), Arc::clone(&runtime)));
     Ok(runtime)
+}
+
+/// The runtime in which the calling thread is, for `pyo3_async_runtimes`, whose own one a child of `fork` could not
+/// use.
+struct Ours;
+
+/// A task that panicked.
+struct Panicked(tokio::task::JoinError);
+
+impl generic::JoinError for Panicked {
+    fn is_panic(&self) -> bool {
+        self.0.is_panic()
+    }
+
+    fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
+        self.0.into_panic()
+    }
+}
+
+impl generic::Runtime for Ours {
+    type JoinError = Panicked;
+    type JoinHandle = Pin<Box<dyn Future<Output = std::result::Result<(), Panicked>> + Send>>;
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(work: F) -> Self::JoinHandle {
+        Box::pin(tokio::spawn(work).map_err(Panicked))
+    }
+
+    fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Self::JoinHandle {
+        Box::pin(tokio::task::spawn_blocking(work).map_err(Panicked))
+    }
+}
+
+/// Nothing in the core calls back into an event loop, so that none needs to be remembered.
+impl ContextExt for Ours {
+    fn scope<F, R>(_: TaskLocals, work: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(work)
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        None
+    }
 }

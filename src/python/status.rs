@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use super::error::settle;
 use super::progress::Reporter;
 use super::report::to_dict;
+use super::work::PyWork;
 
 #[pyfunction]
 #[pyo3(signature = (path, *, progress))]
-pub(super) fn status(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyResult<Bound<'_, PyAny>> {
-    let reporter = Reporter::new(progress);
-    let result = py.detach(|| crate::snapshot::status(&path, &reporter));
-    to_dict(py, &settle(py, &reporter, result)?)
+pub(super) fn status(path: PathBuf, progress: Option<Py<PyAny>>) -> PyWork {
+    let work = move |reporter: &Reporter| crate::snapshot::status(&path, reporter);
+    PyWork::busy(progress, work, |py, report| to_dict(py, &report))
 }

@@ -1,7 +1,12 @@
 //! The raft side of a member's directory: who the members are, the write-ahead log and the `.snap` file.
 //!
-//! What a restore writes is reproduced byte for byte; what is read may be any bytes, and gives defects, never a
-//! panic. Memory stays within a constant factor of what is read, and one WAL record at a time.
+//! What a restore writes is reproduced byte for byte.
+//!
+//! # Promise
+//!
+//! What is read may be any bytes, and gives defects, never a panic. A WAL is read a record of at most 64 MiB at a time
+//! ([`wal`]), a `.snap` file of at most 64 MiB at once ([`snap`]); memory stays within a constant factor of that. Messages
+//! nest as deep as they are defined to, and the JSON of the v2 store 128 levels. At most 1,000 defects of either are kept.
 
 mod envelope;
 mod go_text;

@@ -2,6 +2,9 @@
 //!
 //! etcd 3.4 and 3.5 take the membership from here, 3.6 looks at it, 3.7 does not read it at boot.
 //!
+//! For any bytes whatever: no panic, no recursion deeper than the 128 levels of JSON that are read, memory within a
+//! constant factor of the file, of which [`MAX_LEN`] bytes are read at most, and at most 1,000 defects.
+//!
 //! Source: etcd `server/etcdserver/api/snap/snapshotter.go`.
 
 use std::fs::OpenOptions;
@@ -172,6 +175,49 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(read(&bytes).is_err(), "bit {bit} passed");
         }
+    }
+
+    /// The file with this store and metadata, and a checksum that fits.
+    fn with(data: &[u8], metadata: SnapshotMetadata) -> Vec<u8> {
+        let data = Snapshot { data, metadata }.encode();
+        SnapFile { crc: crc32c::crc32c(&data), data: &data }.encode()
+    }
+
+    #[test]
+    fn every_hostile_number_and_text_with_a_checksum_that_fits_is_found_or_changes_what_is_read() {
+        let whole = restored(&three_members()).1;
+        let good = read(&whole).unwrap();
+        let json = v2_store::restored(&three_members());
+        assert_eq!(whole, with(json.as_bytes(), good.metadata.clone()));
+        for number in [0, 1, 4, 1 << 31, u64::from(u32::MAX), 1 << 63, u64::MAX] {
+            let voters = vec![number; 3];
+            for metadata in [
+                SnapshotMetadata { term: number, ..good.metadata.clone() },
+                SnapshotMetadata { index: number, ..good.metadata.clone() },
+                SnapshotMetadata { conf_state: ConfState::of_voters(voters), ..good.metadata.clone() },
+            ] {
+                let bent = read(&with(json.as_bytes(), metadata.clone())).unwrap();
+                assert_eq!((&bent.metadata, &bent.members), (&metadata, &good.members));
+            }
+        }
+        // The events and counters behind the tree are not read.
+        let tree = json.find("\"WatcherHub\"").unwrap();
+        let places = json.match_indices(['"', ':', ',', '{', '}']).map(|(at, _)| at).filter(|at| *at < tree);
+        let (mut refused, mut found, mut same) = (0, 0, 0);
+        for at in places {
+            for text in ["", "null", "{}", "[", "\"", "-1", "1e999", "18446744073709551616", "\\ud800", "\0"] {
+                let bent = [&json[..at], text, &json[at + 1..]].concat();
+                match read(&with(bent.as_bytes(), good.metadata.clone())) {
+                    Err(defect) => {
+                        assert_eq!(defect.code, "snap-record");
+                        refused += 1;
+                    }
+                    Ok(snap) if snap.defects.is_empty() && snap == good => same += 1,
+                    Ok(_) => found += 1,
+                }
+            }
+        }
+        assert!(refused > 1_000 && found + same > 20, "{refused} refused, {found} found, {same} the same");
     }
 
     proptest! {

@@ -17,6 +17,11 @@ use crate::hex::hex_id;
 /// Length of the ring of events. A server that finds fewer places in it ends at its next event.
 const EVENT_CAPACITY: usize = 1_000;
 
+/// Defects that are kept; a store of nothing else would fill the memory.
+const MAX_DEFECTS: usize = 1_000;
+/// Characters of a name or a path that a message shows.
+const LONGEST_SHOWN: usize = 100;
+
 /// The store of a new cluster, byte for byte as 3.4 and 3.5 write it: members created in the order of their ids,
 /// the n-th at index n. (3.6 and later create them in random order.)
 pub(super) fn restored(membership: &Membership) -> String {
@@ -181,23 +186,23 @@ pub(super) fn read(json: &[u8], defects: &mut Vec<Defect>) -> Result<V2Store, St
     if let Some(queue) = store.watcher_hub.map(|hub| hub.event_history.queue)
         && queue.events.len() != queue.capacity
     {
-        let message = format!("v2 store: {} events in a ring of {}", queue.events.len(), queue.capacity);
-        defects.push(Defect::new("snap-event-ring", message));
+        let message = format!("{} events in a ring of {}", queue.events.len(), queue.capacity);
+        push(defects, "snap-event-ring", &message);
     }
-    check_paths(&store.root, "/", defects);
+    check_paths(&store.root, &mut String::new(), defects);
     let child = |node: Option<NodeJson>, name: &str| node?.children?.remove(name);
     let mut cluster = child(Some(store.root), "0").and_then(|node| node.children).unwrap_or_default();
     let mut read = V2Store::default();
     for (name, node) in cluster.remove("members").and_then(|node| node.children).unwrap_or_default() {
         match member(&name, node) {
             Ok(member) => read.members.push(member),
-            Err(error) => defects.push(Defect::new("snap-member", format!("v2 store: member {name:?}: {error}"))),
+            Err(error) => push(defects, "snap-member", &format!("member {}: {error}", shown(&name))),
         }
     }
     for name in cluster.remove("removed_members").and_then(|node| node.children).unwrap_or_default().into_keys() {
         match parse_id(&name) {
             Some(id) => read.removed.push(id),
-            None => defects.push(Defect::new("snap-member", format!("v2 store: removed member {name:?} is no id"))),
+            None => push(defects, "snap-member", &format!("removed member {} is no id", shown(&name))),
         }
     }
     read.members.sort_unstable_by_key(|member| member.id);
@@ -207,16 +212,37 @@ pub(super) fn read(json: &[u8], defects: &mut Vec<Defect>) -> Result<V2Store, St
 
 /// Every node says where it is; and outside of the cluster's own part nothing may be kept, or 3.6 refuses to start
 /// (`detected disallowed custom content in v2store`).
-fn check_paths(node: &NodeJson, path: &str, defects: &mut Vec<Defect>) {
-    if node.path != path {
-        let message = format!("v2 store: the node {path:?} calls itself {:?}", node.path);
-        defects.push(Defect::new("snap-path", message));
+///
+/// `path` is that of `node`, of the root an empty one; it grows and shrinks on the way, since a path for each node would
+/// take the product of a long name and the nodes below it.
+fn check_paths(node: &NodeJson, path: &mut String, defects: &mut Vec<Defect>) {
+    let own = if path.is_empty() { "/" } else { path.as_str() };
+    if node.path != own {
+        push(defects, "snap-path", &format!("the node {} calls itself {}", shown(own), shown(&node.path)));
     }
-    if !node.value.is_empty() && !path.starts_with("/0/") {
-        defects.push(Defect::new("snap-v2-content", format!("v2 store: {path:?} holds a value, which 3.6 refuses")));
+    if !node.value.is_empty() && !own.starts_with("/0/") {
+        push(defects, "snap-v2-content", &format!("{} holds a value, which 3.6 refuses", shown(own)));
     }
+    let len = path.len();
     for (name, child) in node.children.iter().flatten() {
-        check_paths(child, &format!("{}/{name}", path.trim_end_matches('/')), defects);
+        path.push('/');
+        path.push_str(name);
+        check_paths(child, path, defects);
+        path.truncate(len);
+    }
+}
+
+fn push(defects: &mut Vec<Defect>, code: &'static str, message: &str) {
+    if defects.len() < MAX_DEFECTS {
+        defects.push(Defect::new(code, format!("v2 store: {message}")));
+    }
+}
+
+/// A name or a path in quotes, cut off where it is endless.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
     }
 }
 
@@ -317,6 +343,21 @@ mod tests {
                 Err(error) => assert!(code.is_empty() && error.contains("duplicate field"), "{to}: {error}"),
             }
         }
+    }
+
+    #[test]
+    fn messages_and_their_number_do_not_multiply_what_is_read() {
+        let children: Vec<String> = (0..20_000).map(|name| format!("\"{name}\":{{\"Path\":\"\"}}")).collect();
+        let long = "n".repeat(1 << 20);
+        let json = format!(
+            "{{\"Root\":{{\"Path\":\"/\",\"Children\":{{\"{long}\":{{\"Path\":\"\",\"Children\":{{{}}}}}}}}}}}",
+            children.join(",")
+        );
+        let mut defects = Vec::new();
+        read(json.as_bytes(), &mut defects).unwrap();
+        assert_eq!(defects.len(), MAX_DEFECTS);
+        assert!(defects.iter().all(|defect| defect.code == "snap-path" && defect.message.len() < 500));
+        assert!(defects[0].message.contains("nnn\"... calls itself \"\""), "{}", defects[0].message);
     }
 
     #[test]

@@ -2,6 +2,10 @@
 
 use super::buckets;
 use super::{Malformed, Revision};
+use crate::version::Version;
+
+/// The newest storage version that is read; 3.8 may change what is stored.
+pub const NEWEST_STORAGE: &str = "3.7.0";
 
 /// The entries of `meta` that matter, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +53,14 @@ impl StoreMeta {
         [compact(self.scheduled_compact), compact(self.finished_compact), FIRST_REVISION]
             .into_iter()
             .fold(last_key, i64::max)
+    }
+
+    /// The storage version, if it is newer than [`NEWEST_STORAGE`].
+    #[must_use]
+    pub fn newer_storage(&self) -> Option<&str> {
+        let line = |version: &str| Version::parse(version).map(|version| (version.major, version.minor));
+        let known = line(NEWEST_STORAGE)?;
+        self.storage_version.as_deref().filter(|found| line(found).is_some_and(|found| found > known))
     }
 }
 

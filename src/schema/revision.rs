@@ -10,6 +10,10 @@ const TOMBSTONE_LEN: usize = 18;
 const SEPARATOR: u8 = b'_';
 const TOMBSTONE: u8 = b't';
 
+/// The greatest sub-revision that is read. They count the changes of one transaction, which a request brings whole, and
+/// no request is as long as this many would be.
+const MAX_SUB: i64 = u32::MAX as i64;
+
 /// A point in the store's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision {
@@ -76,6 +80,9 @@ impl RevisionKey {
         if revision.main < 0 || revision.sub < 0 {
             return Err(format!("revision {}_{} is negative", revision.main, revision.sub));
         }
+        if revision.sub > MAX_SUB {
+            return Err(format!("revision {}_{} has more changes than a transaction", revision.main, revision.sub));
+        }
         Ok(Self { revision, tombstone })
     }
 }
@@ -98,7 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn what_etcd_panics_on_is_refused() {
+    fn the_greatest_revision_round_trips() {
+        let revision = Revision { main: i64::MAX, sub: MAX_SUB };
+        assert_eq!(RevisionKey::parse(&revision.to_bytes()).unwrap(), RevisionKey { revision, tombstone: false });
+    }
+
+    #[test]
+    fn what_etcd_panics_on_and_what_it_never_writes_is_refused() {
         let good = Revision { main: 4, sub: 1 }.to_bytes();
         for (bytes, word) in [
             (good[..16].to_vec(), "no revision"),
@@ -107,6 +120,7 @@ mod tests {
             ([good.as_slice(), b"tt"].concat(), "no revision"),
             (Revision { main: -1, sub: 0 }.to_bytes().to_vec(), "negative"),
             (Revision { main: 1, sub: -1 }.to_bytes().to_vec(), "negative"),
+            (Revision { main: 1, sub: MAX_SUB + 1 }.to_bytes().to_vec(), "more changes"),
             (good.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect(), "no '_'"),
         ] {
             let error = RevisionKey::parse(&bytes).unwrap_err();

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::progress::Progress;
 use crate::read_at::{FileSource, ReadAt};
+use crate::schema::NEWEST_STORAGE;
 use crate::version::Version;
 
 use super::judge::Contents;
@@ -90,6 +91,10 @@ impl<R: ReadAt> VerifiedSnapshot<R> {
         if !defects.is_empty() {
             return Err(Error::Corrupt { path: path.to_owned(), defects });
         }
+        if let Some(found) = contents.meta.newer_storage() {
+            let (path, found) = (path.to_owned(), found.to_owned());
+            return Err(Error::StorageVersion { path, found, supported: NEWEST_STORAGE });
+        }
         if extracted.trailer.is_none() && !options.skip_hash_check {
             return Err(Error::MissingHash { path: path.to_owned() });
         }
@@ -156,7 +161,8 @@ impl<R: ReadAt> VerifiedSnapshot<R> {
     }
 }
 
-/// Judges the snapshot at `path`; what is wrong comes as [`Error::Corrupt`] with every defect.
+/// Judges the snapshot at `path`; what is wrong comes as [`Error::Corrupt`] with every defect. What a later etcd wrote
+/// cannot be judged: [`Error::StorageVersion`].
 pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<VerifyReport> {
     if let Some((extracted, traversed)) = glance(path, progress)? {
         return VerifiedSnapshot::judge(path, extracted, traversed, options).map(|snapshot| snapshot.report());

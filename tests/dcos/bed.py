@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import dcos_etcd
 from dcos.namespaces import Machine, MachineError, Switch
-from dcos_etcd._etcd_programs import CommandFailedError
-from dcos_etcd.testing import NotReadyError
+from dcos_etcd.testing import CommandFailedError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcos.machine import CLONE_NEWNET
-from dcos_etcd._etcd_processes import spawn
-from dcos_etcd._etcd_programs import environment
+from dcos_etcd.testing._binaries import environment
+from dcos_etcd.testing._processes import spawn
 
 if TYPE_CHECKING:
     import ssl

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dcos_etcd
-from dcos_etcd import dcos
+from dcos_etcd import aio, dcos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
 
 
 def take_a_backup(password: str) -> datetime:
@@ -104,6 +107,33 @@ def ask() -> list[str]:
     listed = dcos_etcd.member_list("http://127.0.0.1:2379")
     print([member.name for member in listed.members], diagnosis.healthy)
     return [finding.advice for finding in diagnosis.findings if finding.severity == "critical"]
+
+
+async def together(endpoint: str) -> int:
+    backed_up: dcos_etcd.BackupReport = await dcos_etcd.aio.backup("etcd.tar.gz", endpoints=endpoint, progress=watch)
+    verified, members = await asyncio.gather(aio.verify(backed_up.path), aio.member_list(endpoint))
+    plan = await aio.plan_put_back(backed_up.path, endpoint, prefix="/")
+    done: dcos_etcd.PutBackReport = await asyncio.wait_for(aio.apply(plan, progress=True), 60)
+    found: dcos_etcd.Comparison = await aio.compare(backed_up.path, [endpoint], values=True)
+    print(verified.status.revision, members.members, found.equal)
+    return done.updated
+
+
+def draw(axes: Axes) -> list[str]:
+    with dcos_etcd.open("etcd.tar.gz") as snapshot:
+        stats = snapshot.stats(depth=2, spans=40)
+    drawn: Axes = stats.plot(axes, by="revision")
+    drawn = stats.plot(most=5)
+    drawn = dcos_etcd.diagnose().plot(ax=drawn)
+    span: dcos_etcd.RevisionSpan = stats.spans[0]
+    print(drawn.get_title(), span.last - span.first)
+    try:
+        stats.plot()
+    except dcos_etcd.MissingDependencyError as error:
+        return [error.package, error.extra]
+    except ImportError:
+        return []
+    return [finding.id for finding in dcos.diagnostic().findings]
 
 
 def survive() -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags, _master
-from dcos_etcd.cli._output import DONE, warn
+from dcos_etcd.cli._output import DONE, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -60,11 +60,10 @@ def run(flags: argparse.Namespace) -> int:
             flags.path, stall_timeout=flags.stall_timeout, max_rate=flags.max_rate, progress=True, **cluster
         )
     warn(report.warnings)
-    print(
-        display.to_json(display.plain(report))
-        if flags.write_out == "json"
-        else display.visible(display.backup_text(report))
-    )
+    if flags.write_out == "json":
+        print(display.to_json(display.plain(report)))
+    else:
+        show(display.backup_sheet(report))
     return DONE
 
 

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags, _master
-from dcos_etcd.cli._output import DONE, FAILED
-from dcos_etcd.cli._parser import add_command, add_write_out
+from dcos_etcd.cli._output import DONE, FAILED, show, write_page
+from dcos_etcd.cli._parser import add_command, add_html, add_write_out
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
         action="append",
         help="members that the cluster should have; may be given again",
     )
+    add_html(parser)
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
     _master.add_master_flags(parser, "--expect or cluster flags", masters=True)
@@ -30,7 +31,6 @@ def run(flags: argparse.Namespace) -> int:
     cluster = _flags.cluster_arguments(flags, os.environ)
     from dcos_etcd import api, dcos, display  # noqa: PLC0415
 
-    as_json = flags.write_out == "json"
     expected = ["--expect"] if flags.expect else []
     if _master.on_master(flags, _flags.given_to_choose_servers(cluster) + expected):
         found = dcos.diagnostic(
@@ -39,17 +39,15 @@ def run(flags: argparse.Namespace) -> int:
             command_timeout=cluster["command_timeout"],
             root=_master.root(flags),
         )
-        diagnosis = found.diagnosis
+        diagnosis, sheet = found.diagnosis, found._sheet()
         more = {"masters": found.masters, "masters_source": found.masters_source, "local": found.local}
-        texts = [
-            f"masters: {', '.join(found.masters) or 'not known'} (from {found.masters_source})",
-            *([display.inspection_text(found.local)] if found.local else []),
-        ]
     else:
         diagnosis = api.diagnose(expect=",".join(flags.expect or ()), **cluster)
-        more, texts = {}, []
-    if as_json:
+        sheet, more = display.diagnosis_sheet(diagnosis), {}
+    if flags.write_out == "json":
         print(display.diagnosis_json(diagnosis, **more))
     else:
-        print(display.visible(display.diagnosis_text(diagnosis, *texts)))
+        show(sheet)
+    if flags.html is not None:
+        write_page(flags.html, sheet)
     return DONE if diagnosis.healthy else FAILED

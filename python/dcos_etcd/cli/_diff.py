@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags
-from dcos_etcd.cli._output import DONE, FAILED, PROGRAM, USAGE, report, warn
+from dcos_etcd.cli._output import DONE, FAILED, PROGRAM, USAGE, report, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _run(flags: argparse.Namespace, cluster: dict[str, Any]) -> int:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        differences = comparing.Differences(
+        differences = comparing.begin(
             flags.a,
             flags.b,
             cluster=cluster,
@@ -84,5 +84,6 @@ def _run(flags: argparse.Namespace, cluster: dict[str, Any]) -> int:
     if as_json:
         print(changes.comparison_json(result))
     else:
-        print("\n" * bool(found or result.state) + changes.comparison_text(result))
+        print("\n" * bool(found or result.state), end="")
+        show(changes.comparison_summary(result))
     return DONE if result.equal else FAILED

@@ -83,7 +83,7 @@ def read_boolean(text: str) -> bool:
 
 def settle_booleans(arguments: Sequence[str]) -> list[str]:
     """Spell `--skip-hash-check=true` as the bare flag, and drop it when it says false: etcdutl's flags take both."""
-    settled = []
+    settled: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
@@ -150,7 +150,7 @@ def cluster_arguments(flags: argparse.Namespace, environment: Mapping[str, str])
     _refuse_unsupported(environment)
     values: dict[str, Any] = {}
     for flag in _CLUSTER_FLAGS:
-        value = getattr(flags, flag.dest, None)
+        value: Any = getattr(flags, flag.dest, None)
         variable = f"ETCDCTL_{flag.dest.upper()}"
         if flag.name == "endpoints":
             value = [*getattr(flags, "endpoints_before", []), *(value or [])] or None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dcos_etcd.cli import (
     _backup,
+    _completion,
     _diagnostic,
     _diff,
     _flags,
@@ -39,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; `None` for that of the process.
     """
     # A path that is no UTF-8 goes out as the bytes that it came in as.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")
+    reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             return report(error)
         # Else the interpreter would complain when it flushes on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     else:
         return code
@@ -92,20 +95,22 @@ def _stop_on_sigterm() -> None:
 
 
 _DESCRIPTION = """\
-Back up an etcd v3 cluster into one verified archive, restore it as a new cluster, and diagnose it."""
+Back up an etcd v3 cluster into one verified archive, restore it as a new
+cluster, and diagnose it."""
 
 _EPILOG = """\
 commands:
 {commands}
 
-PATH is any etcd snapshot: an archive of this tool or of the old one (.tar.gz, .tar.zst), a .db file,
-or that compressed with gzip or zstd. It is told by its content, not by its name.
+PATH is any etcd snapshot: an archive of this tool or of the old one (.tar.gz,
+.tar.zst), a .db file, or that compressed with gzip or zstd. It is told by its
+content, not by its name.
 
-'dcos-etcdctl COMMAND --help' lists the flags of a command; the cluster flags of backup and diagnostic
-may also stand before the command.
+'dcos-etcdctl COMMAND --help' lists the flags of a command; the cluster flags of
+backup and diagnostic may also stand before the command.
 
-exit status: 0 done (diagnostic: healthy, diff: equal), 1 failed, unhealthy, different or with conflicts,
-2 wrong usage (diff: or failed), 130 interrupted"""
+exit status: 0 done (diagnostic: healthy, diff: equal), 1 failed, unhealthy,
+different or with conflicts, 2 wrong usage (diff: or failed), 130 interrupted"""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command", help=argparse.SUPPRESS)
     for command in _COMMANDS:
         command.add(commands)
+    _completion.add(commands, _parser)
     listed = "\n".join(f"  {name:12}{chosen.description}" for name, chosen in commands.choices.items())
     parser.epilog = _EPILOG.format(commands=listed)
     return parser

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from dcos_etcd._sheet import Sheet
 
 PROGRAM = "dcos-etcdctl"
 
@@ -22,6 +25,7 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 def report(error: Exception) -> int:
     """Say on stderr what went wrong, in one line, and what may help."""
     from dcos_etcd import exceptions  # noqa: PLC0415
+    from dcos_etcd._hints import hint  # noqa: PLC0415
 
     if isinstance(error, exceptions.EtcdError):
         message = error.message
@@ -32,34 +36,33 @@ def report(error: Exception) -> int:
     else:
         raise error
     say("error", message)
-    advice = _hint(error)
+    advice = hint(error, words="shell")
     if advice:
         say("hint", advice)
     return USAGE if isinstance(error, exceptions.InvalidArgumentError) else FAILED
 
 
-def _hint(error: Exception) -> str | None:
-    from dcos_etcd import exceptions  # noqa: PLC0415
+def show(sheet: Sheet) -> None:
+    """Print a report: with the terminal's own means on one, else as plain text."""
+    if sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        from dcos_etcd.cli import _terminal  # noqa: PLC0415 - 60 ms that only a terminal pays
 
-    hints: tuple[tuple[type[Exception], str], ...] = (
-        (
-            exceptions.DataDirNotEmptyError,
-            "choose another --data-dir or --wal-dir, move the old one away, or let --replace do that",
-        ),
-        (exceptions.MissingHashError, "--skip-hash-check accepts it, if you know where it comes from"),
-        (exceptions.CompactedError, "that revision is gone; an older snapshot may hold it"),
-        (exceptions.FutureRevisionError, "leave --revision out for the newest"),
-        (exceptions.KeyNotFoundError, f"'{PROGRAM} get --history' tells whether it was deleted"),
-        (exceptions.CorruptSnapshotError, f"'{PROGRAM} verify' lists every defect; take another backup"),
-        (
-            exceptions.BootstrapError,
-            "--name must be in --initial-cluster, with the URLs of --initial-advertise-peer-urls",
-        ),
-        (exceptions.EndpointUnavailableError, "check --endpoints, --cacert, --cert and --key"),
-        (exceptions.StalledError, "--stall-timeout gives a slow server more time"),
-        (exceptions.BrokenStreamError, "try again, or another member with --endpoints"),
-    )
-    return next((hint for kind, hint in hints if isinstance(error, kind)), None)
+        _terminal.show(sheet)
+    else:
+        from dcos_etcd._text import to_text  # noqa: PLC0415
+
+        print(to_text(sheet))
+
+
+def write_page(path: str, sheet: Sheet) -> None:
+    """Write a report as a page of its own."""
+    from datetime import datetime, timezone  # noqa: PLC0415
+
+    from dcos_etcd import _core, showing  # noqa: PLC0415
+
+    now = datetime.now(timezone.utc)
+    text = showing.page(sheet, made=f"dcos-etcd {_core.__version__}, {now:%Y-%m-%d %H:%M:%S} UTC")
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def say(kind: str, message: str) -> None:
@@ -67,11 +70,11 @@ def say(kind: str, message: str) -> None:
     if sys.stderr is None:
         return
     prefix = "hint" if kind == "hint" else f"{PROGRAM}: {kind}"
-    from dcos_etcd import display  # noqa: PLC0415
+    from dcos_etcd._sheet import visible  # noqa: PLC0415
 
     text = " ".join(message.split())
     try:
-        print(f"{prefix}: {display.visible(text)}", file=sys.stderr, flush=True)
+        print(f"{prefix}: {visible(text)}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         # Nobody listens any more; the exit status still tells.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dcos_etcd.cli._output import DONE, PROGRAM, USAGE, say
@@ -10,7 +11,7 @@ from dcos_etcd.cli._output import DONE, PROGRAM, USAGE, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-HELP_WIDTH = 100
+HELP_WIDTH = 80
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +30,15 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help of one width and shape, whatever the terminal and the version of Python."""
 
     def __init__(self, prog: str, **_options: object) -> None:
-        super().__init__(prog, max_help_position=40, width=HELP_WIDTH)
+        super().__init__(prog, max_help_position=30, width=HELP_WIDTH)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Keep lines apart, and fold those that are too long."""
+        options: dict[str, Any] = {"initial_indent": indent, "subsequent_indent": indent, "break_on_hyphens": False}
+        return "\n".join("\n".join(textwrap.wrap(line, width, **options)) for line in text.splitlines())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
@@ -61,7 +70,7 @@ def add_command(
 ) -> argparse.ArgumentParser:
     usage = f"{PROGRAM} {name} {'PATH ' if path else ''}[flags]"
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, prog=f"{PROGRAM} {name}", description=summary, usage=usage
+        name, prog=f"{PROGRAM} {name}", description=summary, help=summary, usage=usage
     )
     parser.set_defaults(handler=handler)
     if path:
@@ -77,6 +86,12 @@ def add_write_out(parser: argparse.ArgumentParser, *choices: str) -> None:
         choices=choices,
         default="table",
         help=f"{', '.join(choices[:-1])} or {choices[-1]} (default table)",
+    )
+
+
+def add_html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--html", metavar="FILE", help="also write it as one page for a browser; takes the place of an old one"
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags
-from dcos_etcd.cli._output import DONE, FAILED, say, warn
+from dcos_etcd.cli._output import DONE, FAILED, say, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 from dcos_etcd.cli._reading import add_revision, opened
 
@@ -50,12 +50,19 @@ def run(flags: argparse.Namespace) -> int:
     place = {"endpoint": plan.endpoint, "revision": plan.revision, "cluster_revision": plan.cluster_revision}
     if as_json or not flags.yes:
         _show(plan, as_json=as_json)
-    print(changes.plan_json(plan.counts, place) if as_json else changes.plan_text(plan.counts, place))
+    if as_json:
+        print(changes.plan_json(plan.counts, place))
+    else:
+        show(plan._sheet())
     warn(plan.warnings)
     if flags.dry_run or (not plan and not as_json) or not (flags.yes or _agreed(len(plan))):
         return DONE
     report = plan.apply(progress=True)
-    print(changes.put_back_json(report) if as_json else "\n" + changes.put_back_text(report))
+    if as_json:
+        print(changes.put_back_json(report))
+    else:
+        print()
+        show(changes.put_back_sheet(report))
     for conflict in report.conflicts:
         say("warning", changes.conflict_line(conflict))
     return FAILED if report.conflicts else DONE

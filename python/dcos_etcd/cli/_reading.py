@@ -9,7 +9,7 @@ from dcos_etcd.cli._output import warn
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from dcos_etcd.reader import Snapshot
 
@@ -19,7 +19,7 @@ def add_revision(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Snapshot]:
+def opened(path: str) -> Generator[Snapshot]:
     """Open a snapshot, and say on stderr what there is to know of it."""
     import warnings  # noqa: PLC0415
 

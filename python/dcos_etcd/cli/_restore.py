@@ -9,7 +9,7 @@ from typing import Any
 
 from dcos_etcd.cli import _master
 from dcos_etcd.cli._flags import UsageError
-from dcos_etcd.cli._output import DONE, warn
+from dcos_etcd.cli._output import DONE, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out, unsigned
 
 
@@ -108,7 +108,7 @@ def _or(given: str | None, default: str) -> str:
 def run(flags: argparse.Namespace) -> int:
     from dcos_etcd import api, display  # noqa: PLC0415
 
-    shared = {
+    shared: dict[str, Any] = {
         "bump_revision": flags.bump_revision,
         "mark_compacted": flags.mark_compacted,
         "revision": flags.revision,
@@ -153,9 +153,8 @@ def run(flags: argparse.Namespace) -> int:
             **shared,
         )
     warn(report.warnings)
-    print(
-        display.to_json(display.plain(report))
-        if flags.write_out == "json"
-        else display.visible(display.restore_text(report))
-    )
+    if flags.write_out == "json":
+        print(display.to_json(display.plain(report)))
+    else:
+        show(display.restore_sheet(report))
     return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.cli._output import DONE
+from dcos_etcd.cli._output import DONE, show
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def run(flags: argparse.Namespace) -> int:
     from dcos_etcd import api, display  # noqa: PLC0415
 
     status = api.status(flags.path, progress=True)
-    show = {"simple": display.status_simple, "table": display.status_table}
-    as_json = flags.write_out == "json"
-    print(display.status_json(status) if as_json else display.visible(show[flags.write_out](status)))
+    if flags.write_out == "table":
+        show(display.status_sheet(status))
+    else:
+        print({"simple": display.status_simple, "json": display.status_json}[flags.write_out](status))
     return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.cli._output import DONE, FAILED, say, warn
+from dcos_etcd.cli._output import DONE, FAILED, say, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
 
 def run(flags: argparse.Namespace) -> int:
     from dcos_etcd import api, display  # noqa: PLC0415
+    from dcos_etcd._sheet import visible  # noqa: PLC0415
     from dcos_etcd.exceptions import CorruptSnapshotError  # noqa: PLC0415
 
     as_json = flags.write_out == "json"
@@ -34,11 +35,13 @@ def run(flags: argparse.Namespace) -> int:
             print(display.to_json({"path": error.path, "sound": False, "defects": display.plain(error.defects)}))
         else:
             for defect in error.defects:
-                print(display.visible(f"{defect.code}: {defect}"))
+                print(visible(f"{defect.code}: {defect}"))
         count = len(error.defects)
         say("error", f"{error.path} is damaged: {count} defect{'s' if count != 1 else ''} found")
         return FAILED
     warn(report.warnings)
-    document = {"sound": True, **display.plain(report)}
-    print(display.to_json(document) if as_json else display.visible(display.verify_text(report)))
+    if as_json:
+        print(display.to_json({"sound": True, **display.plain(report)}))
+    else:
+        show(display.verify_sheet(report))
     return DONE

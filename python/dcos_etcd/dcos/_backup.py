@@ -94,4 +94,4 @@ def member_list(
         dial_timeout=dial_timeout,
         command_timeout=command_timeout,
     )
-    return _core.member_list(access=target)
+    return _core.member_list(access=target).wait()

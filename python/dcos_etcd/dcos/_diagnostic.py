@@ -10,16 +10,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dcos_etcd import api
+from dcos_etcd import api, display
 from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT, seconds
+from dcos_etcd._sheet import fields
 from dcos_etcd.dcos import _masters, _peers, _profile, _service
 from dcos_etcd.exceptions import DcosError
 from dcos_etcd.models import Diagnosis, Finding
+from dcos_etcd.models._shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    from matplotlib.axes import Axes
+
+    from dcos_etcd._sheet import Sheet
     from dcos_etcd.api import StrPath
     from dcos_etcd.dcos._profile import Profile
     from dcos_etcd.models import EndpointFacts, Inspection
@@ -28,7 +33,7 @@ _SEVERITIES = ("critical", "warning", "info")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Diagnostic:
+class Diagnostic(Shown):
     """What the masters say of etcd, and what is to be thought of it.
 
     Attributes:
@@ -54,6 +59,15 @@ class Diagnostic:
     def findings(self) -> tuple[Finding, ...]:
         """What is the matter, worst first."""
         return self.diagnosis.findings
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the members side by side, as `Diagnosis.plot` does."""
+        return self.diagnosis.plot(ax)
+
+    def _sheet(self) -> Sheet:
+        masters = f"{', '.join(self.masters) or 'not known'} (from {self.masters_source})"
+        local = [display.inspection_fields(self.local)] if self.local else []
+        return display.diagnosis_sheet(self.diagnosis, fields([("masters", masters)]), *local)
 
 
 def diagnostic(
@@ -163,7 +177,7 @@ def _clusters(
 ) -> dict[str, tuple[str, str]]:
     """Find each master's cluster and who tells it: its etcd, what that tells its peers, or the files on this master."""
     by_endpoint = {facts.endpoint: facts for facts in endpoints}
-    told = {}
+    told: dict[str, tuple[str, str]] = {}
     for host in hosts:
         facts = by_endpoint.get(profile.endpoint(host))
         if facts is not None and facts.reachable and facts.cluster_id:

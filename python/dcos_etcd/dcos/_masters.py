@@ -158,7 +158,7 @@ def _read_initial_nodes(profile: Profile) -> tuple[tuple[str, ...] | None, str]:
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         return None, f"{path}: {error.strerror}"
-    found = set()
+    found: set[str] = set()
     for piece in text.split(","):
         _, _, url = piece.partition("=")
         try:

@@ -29,8 +29,12 @@ def cluster_ids(profile: Profile, hosts: Iterable[str], timeout: float) -> dict[
         context = _context(profile)
     except OSError:  # a certificate that cannot be read is told elsewhere
         return {}
+
+    def ask(host: str) -> str | None:
+        return _ask(host, context, timeout)
+
     with ThreadPoolExecutor(len(asked)) as pool:
-        told = pool.map(lambda host: _ask(host, context, timeout), asked)
+        told = pool.map(ask, asked)
         return {host: found for host, found in zip(asked, told, strict=True) if found}
 
 

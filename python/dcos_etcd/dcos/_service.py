@@ -52,7 +52,7 @@ def _systemctl(root: Path) -> str | None:
 
 def signs(profile: Profile) -> list[str]:
     """Give a clause for each sign that etcd runs, beside its locks."""
-    found = []
+    found: list[str] = []
     state = unit_state(profile)
     if state in _RUNNING:
         found.append(f"the unit {UNIT} is {state}")
@@ -63,7 +63,7 @@ def signs(profile: Profile) -> list[str]:
 def listeners(profile: Profile) -> list[str]:
     """Name the addresses of etcd on this master on which something listens."""
     own = {"0100007F": "127.0.0.1", _hexadecimal(profile.address): profile.address}
-    found = set()
+    found: set[str] = set()
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]

@@ -12,7 +12,18 @@ from dcos_etcd.exceptions import Defect
 from dcos_etcd.models.arguments import Handover, Progress, Tls
 from dcos_etcd.models.cluster import EndpointFacts, HashKv, Health, Member, MemberList, ResponseHeader
 from dcos_etcd.models.compared import Comparison, KeyCounts, KeyDifference, StateDifference
-from dcos_etcd.models.contents import Alarm, Entry, KeyFigure, Lease, Permission, PrefixStats, Role, Stats, User
+from dcos_etcd.models.contents import (
+    Alarm,
+    Entry,
+    KeyFigure,
+    Lease,
+    Permission,
+    PrefixStats,
+    RevisionSpan,
+    Role,
+    Stats,
+    User,
+)
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
 from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport, Rewritten
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
@@ -48,6 +59,7 @@ __all__ = [
     "PutBackReport",
     "ResponseHeader",
     "RestoreReport",
+    "RevisionSpan",
     "Rewritten",
     "Role",
     "Skipped",

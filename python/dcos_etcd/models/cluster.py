@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.models._filling import filled, hex_id
+from dcos_etcd.models._shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +96,7 @@ class ResponseHeader:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemberList:
+class MemberList(Shown):
     """What `etcdctl member list` tells.
 
     Attributes:

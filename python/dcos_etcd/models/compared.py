@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dcos_etcd.models._shown import Shown
+
 if TYPE_CHECKING:
     from dcos_etcd.models.cluster import Member
     from dcos_etcd.models.contents import Alarm, Entry, Lease, Role, User
@@ -78,7 +80,7 @@ class KeyCounts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class Comparison(Shown):
     """What `compare` found; false when nothing differs.
 
     Attributes:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from dcos_etcd.models._shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from matplotlib.axes import Axes
 
 
 class Entry(NamedTuple):
@@ -143,7 +147,26 @@ class KeyFigure(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stats:
+class RevisionSpan:
+    """What was written in some revisions on end, as far as it is still in the file.
+
+    Attributes:
+        first: The first revision.
+        last: The last revision, included.
+        versions: Versions that were written; deletions are not counted.
+        tombstones: Deletions.
+        version_bytes: Bytes of the values of those versions.
+    """
+
+    first: int
+    last: int
+    versions: int
+    tombstones: int
+    version_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats(Shown):
     """What takes the room in a key space at one revision.
 
     Attributes:
@@ -152,6 +175,7 @@ class Stats:
         prefixes: By prefix, in the order of the prefixes.
         largest: Keys with the largest values, the largest first.
         most_rewritten: Keys with the most versions in the file, the most first.
+        spans: What was written when: from the oldest revision in the file to this one, in spans of one width.
     """
 
     revision: int
@@ -159,6 +183,7 @@ class Stats:
     prefixes: tuple[PrefixStats, ...]
     largest: tuple[KeyFigure, ...]
     most_rewritten: tuple[KeyFigure, ...]
+    spans: tuple[RevisionSpan, ...]
 
     @classmethod
     def _from_core(cls, data: Mapping[str, Any]) -> Stats:
@@ -168,4 +193,25 @@ class Stats:
             prefixes=tuple(PrefixStats(**group) for group in data["groups"]),
             largest=tuple(map(KeyFigure._make, data["largest"])),
             most_rewritten=tuple(map(KeyFigure._make, data["most_rewritten"])),
+            spans=tuple(
+                RevisionSpan(first=first, last=last, versions=versions, tombstones=tombstones, version_bytes=size)
+                for first, last, versions, tombstones, size in data["spans"]
+            ),
         )
+
+    def plot(self, ax: Axes | None = None, *, by: Literal["prefix", "revision"] = "prefix", most: int = 12) -> Axes:
+        """Draw what takes the room.
+
+        Args:
+            ax: Where to draw; `None` makes a figure of its own.
+            by: `prefix`: what the keys of each prefix take now, and what their older versions take on top of it.
+                `revision`: what was written when, as far as it is still in the file.
+            most: Prefixes that get a bar of their own; the others share one.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+            InvalidArgumentError: An argument makes no sense.
+        """
+        from dcos_etcd import plots  # noqa: PLC0415 - matplotlib takes long to load
+
+        return plots.room(self, ax, by=by, most=most)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dcos_etcd.models._filling import filled
+from dcos_etcd.models._shown import Shown
 from dcos_etcd.models.cluster import EndpointFacts, Member, ResponseHeader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +41,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """What a cluster says of itself, and what is to be thought of it.
 
     Attributes:
@@ -66,3 +69,16 @@ class Diagnosis:
             endpoints=tuple(EndpointFacts._from_json(facts) for facts in data["endpoints"]),
             findings=tuple(Finding._from_json(finding) for finding in data["findings"]),
         )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the members side by side: what their databases take, and what of it holds something.
+
+        Args:
+            ax: Where to draw; `None` makes a figure of its own.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        from dcos_etcd import plots  # noqa: PLC0415 - matplotlib takes long to load
+
+        return plots.members(self, ax)

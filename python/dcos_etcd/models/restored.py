@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.exceptions import Defect
 from dcos_etcd.models._filling import filled
+from dcos_etcd.models._shown import Shown
 from dcos_etcd.models.cluster import Member
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Rewritten:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RestoreReport:
+class RestoreReport(Shown):
     """A member's data directory that was written, or with `dry_run` would be.
 
     Attributes:
@@ -116,7 +117,7 @@ class RestoreReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Inspection:
+class Inspection(Shown):
     """What a member's directory says of the member, without a server.
 
     Attributes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dcos_etcd.models._filling import filled, utc
+from dcos_etcd.models._shown import Shown
 from dcos_etcd.models.cluster import Member
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
+class Status(Shown):
     """The numbers of `etcdutl snapshot status`.
 
     Attributes:
@@ -106,7 +107,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackupReport:
+class BackupReport(Shown):
     """A backup that was made.
 
     Attributes:
@@ -141,7 +142,7 @@ class BackupReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VerifyReport:
+class VerifyReport(Shown):
     """A snapshot in which every rule holds.
 
     Attributes:

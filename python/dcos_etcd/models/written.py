@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dcos_etcd.models._shown import Shown
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedChange:
@@ -65,7 +67,7 @@ class Conflict:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PutBackReport:
+class PutBackReport(Shown):
     """What `put_back` did.
 
     Attributes:

@@ -6,6 +6,7 @@ mod hostile;
 mod index;
 mod random;
 mod round_trip;
+mod sweep;
 
 use std::path::Path;
 

@@ -99,10 +99,11 @@ fn each_gzip_block_inflates_alone_from_the_offset_in_the_manifest() {
     let text = block[TAR_BLOCK..].split_inclusive(|byte| *byte == b'\n').take_while(|line| line[0] != 0);
     let text: Vec<u8> = text.flatten().copied().collect();
     let (_, blocks) = manifest::parse(&text).unwrap();
-    let Blocks { size, offsets } = blocks.unwrap();
+    let Blocks { size, offsets, crc32 } = blocks.unwrap();
     assert_eq!(BLOCK_LEN as u64, size);
     assert_eq!(section.div_ceil(BLOCK_LEN) + 1, offsets.len());
     assert_eq!(Some(&(last as u64)), offsets.last());
+    assert_eq!(offsets.len() - 1, crc32.len());
     let offsets: Vec<usize> = offsets.into_iter().map(|offset| offset.try_into().unwrap()).collect();
     for (i, pair) in offsets.windows(2).enumerate() {
         let part = &bytes[pair[0]..pair[1]];
@@ -111,6 +112,9 @@ fn each_gzip_block_inflates_alone_from_the_offset_in_the_manifest() {
         let mut inflated = vec![0; end - i * BLOCK_LEN];
         flate2::read::DeflateDecoder::new(part).read_exact(&mut inflated).unwrap();
         assert!(tar[i * BLOCK_LEN..end] == inflated);
+        let mut crc = flate2::Crc::new();
+        crc.update(&inflated);
+        assert_eq!(crc.sum(), crc32[i]);
     }
 }
 

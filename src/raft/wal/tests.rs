@@ -24,7 +24,7 @@ fn wal_of(segments: &[(String, Vec<u8>)]) -> Wal {
     read_dir(dir.path()).unwrap()
 }
 
-fn wal_of_one(bytes: Vec<u8>) -> Wal {
+pub(super) fn wal_of_one(bytes: Vec<u8>) -> Wal {
     wal_of(&[(restored_name(), bytes)])
 }
 

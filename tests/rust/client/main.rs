@@ -11,6 +11,7 @@
 
 mod choosing;
 mod fake_etcd;
+mod hostile;
 mod live;
 mod real_etcd;
 mod streams;

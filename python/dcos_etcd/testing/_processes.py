@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from dcos_etcd._etcd_programs import environment
+from dcos_etcd.testing._binaries import environment
 
 if TYPE_CHECKING:
     from pathlib import Path

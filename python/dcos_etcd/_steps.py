@@ -1,0 +1,102 @@
+"""A verb is written once, as the steps between which the core works, and carried out in two ways.
+
+Its steps are a generator that yields work and is sent what came of it. `blocking` makes of them the verb that waits on
+the calling thread; `dcos_etcd.aio` awaits the same steps.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from typing import ParamSpec
+
+    P = ParamSpec("P")
+
+__all__ = ["Calculation", "Steps", "Work", "blocking", "steps_of", "waited"]
+
+R = TypeVar("R")
+
+
+class Work(Protocol[R]):
+    """What is about to be done, once: `_core.Work`, or a `Calculation`."""
+
+    @abstractmethod
+    def wait(self) -> R:
+        """Do it on the calling thread."""
+
+    @abstractmethod
+    def start(self) -> asyncio.Future[R]:
+        """Do it beside the running event loop."""
+
+    @abstractmethod
+    def tell(self) -> None:
+        """Tell the callback what has happened since it was started, or told last."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Have it end as soon as it can."""
+
+
+Steps = Generator[Work[Any], Any, R]
+
+
+class Calculation(Generic[R]):
+    """Work of Python's own, too long for an event loop to do in between."""
+
+    def __init__(self, calculate: Callable[[], R]) -> None:
+        self._calculate = calculate
+
+    def wait(self) -> R:
+        """Do it on the calling thread."""
+        return self._calculate()
+
+    def start(self) -> asyncio.Future[R]:
+        """Do it on a thread of the event loop's executor."""
+        import asyncio  # noqa: PLC0415 - only who awaits comes here
+
+        return asyncio.get_running_loop().run_in_executor(None, self._calculate)
+
+    def tell(self) -> None:
+        """It has no callback."""
+
+    def stop(self) -> None:
+        """It has no place to stop at, and ends soon."""
+
+
+def blocking(verb: Callable[P, Steps[R]]) -> Callable[P, R]:
+    """Make of a verb's steps the verb that waits on the calling thread."""
+
+    @wraps(verb)
+    def wait(*args: P.args, **kwargs: P.kwargs) -> R:
+        return waited(verb(*args, **kwargs))
+
+    # Signatures and documentation show what the caller gets.
+    verb.__annotations__["return"] = verb.__annotations__["return"].removeprefix("Steps[").removesuffix("]")
+    return wait
+
+
+def steps_of(verb: Callable[P, R]) -> Callable[P, Steps[R]]:
+    """Give back the steps of a verb that `blocking` made."""
+    steps: Callable[P, Steps[R]] = verb.__wrapped__  # type: ignore[attr-defined] # what `wraps` has left
+    return steps
+
+
+def waited(steps: Steps[R]) -> R:
+    """Do one step after the other."""
+    try:
+        work = next(steps)
+        while True:
+            try:
+                outcome = work.wait()
+            except BaseException as error:  # noqa: BLE001, PERF203 - that is an outcome too
+                work = steps.throw(error)
+            else:
+                work = steps.send(outcome)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
