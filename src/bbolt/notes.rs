@@ -8,9 +8,9 @@
 //!
 //! A page that is free may hold an old leaf; its note is never asked for.
 
-use super::meta::Meta;
 use std::ops::Range;
 
+use super::meta::Meta;
 use super::order::Bounds;
 use super::page::{Header, Kind, Page};
 use super::subtrees::read_leaf;

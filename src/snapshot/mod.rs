@@ -8,9 +8,10 @@
 //!
 //! # Promise
 //!
-//! For any bytes whatever: no panic, the bounds of [`bbolt`](crate::bbolt) and [`archive`](crate::archive), and 40 MiB for
-//! counting keys, 20 MiB for notes of leaves, 16 MiB for the ids of leases and 10,000 defects on top. What is accepted, every reader of
-//! [`history`](crate::history) reads without an error, every restore restores, and a server boots.
+//! For any bytes whatever: no panic, the bounds of [`bbolt`](crate::bbolt) and [`archive`](crate::archive), and 40 MiB
+//! for counting keys, 20 MiB for notes of leaves, 16 MiB for the ids of leases and 10,000 defects on top. What is
+//! accepted, every reader of [`history`](crate::history) reads without an error, every restore restores, and a server
+//! boots.
 
 mod census;
 mod crc;
