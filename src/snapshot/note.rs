@@ -108,6 +108,9 @@ impl Scribe for KeyScribe {
     }
 }
 
+/// Whose, its lease, and whether it is a tombstone.
+type Record = (Fingerprint, i64, bool);
+
 /// A note that is read.
 pub(super) struct Noted<'a> {
     pub(super) crc: u32,
@@ -142,8 +145,8 @@ impl<'a> Noted<'a> {
         }
     }
 
-    /// The records in their order: whose, its lease, whether it is a tombstone. One that can't be read is the last.
-    pub(super) fn records(&self) -> impl Iterator<Item = Option<(Fingerprint, i64, bool)>> + use<'a> {
+    /// The records in their order. One that can't be read is the last.
+    pub(super) fn records(&self) -> impl Iterator<Item = Option<Record>> + use<'a> {
         let mut rest = Some(self.records);
         std::iter::from_fn(move || {
             let records = rest.filter(|records| !records.is_empty())?;
@@ -162,7 +165,7 @@ fn end(bytes: &[u8]) -> Option<(RevisionKey, &[u8])> {
     Some((RevisionKey { revision, tombstone: *tombstone != 0 }, rest))
 }
 
-fn record(bytes: &[u8]) -> Option<((Fingerprint, i64, bool), &[u8])> {
+fn record(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let (place, rest) = bytes.split_first_chunk()?;
     let (tag, rest) = rest.split_first_chunk()?;
     let (act, rest) = rest.split_first()?;

@@ -111,7 +111,7 @@ mod tests {
         let bytes: Vec<u8> = (0..100_u8).collect();
         let mut writer = SparseWriter::new(&file);
         writer.write(&bytes[..50], &[10..20, 30..50], 10).unwrap();
-        writer.write(&bytes[50..], &[0..10], 10).unwrap();
+        writer.write(&bytes[50..], std::slice::from_ref(&(0..10)), 10).unwrap();
         let sparse = writer.finish().unwrap();
 
         assert_eq!(100, sparse.len());
