@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use dcos_etcd::archive::{Kind, kind};
 use dcos_etcd::progress::NoProgress;
 use dcos_etcd::snapshot::{VerifyOptions, VerifyReport, verify};
 use dcos_etcd::{Error, Result};
@@ -27,10 +28,13 @@ fuzz_target!(|bytes: &[u8]| {
     budget::limit(bytes, 32 << 20, 64);
     let options = VerifyOptions { skip_hash_check: bytes.len() % 512 == 0 };
     let verified = verify(&path, options, &NoProgress);
-    let mut packed = GzEncoder::new(Vec::new(), Compression::none());
-    packed.write_all(bytes).expect("there is memory");
-    let packed = scratch::file("snapshot.db.gz", &packed.finish().expect("there is memory"));
-    assert_eq!(found(&verify(&packed, options, &NoProgress)), found(&verified));
+    // Of what is packed itself, nobody looks for a database inside twice.
+    if matches!(kind(&path), Ok(Kind::Database)) {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::none());
+        packed.write_all(bytes).expect("there is memory");
+        let packed = scratch::file("snapshot.db.gz", &packed.finish().expect("there is memory"));
+        assert_eq!(found(&verify(&packed, options, &NoProgress)), found(&verified));
+    }
     let verified = verified.ok();
     readers::read(&path, verified.as_ref());
     if let Some(report) = verified {
@@ -43,8 +47,6 @@ fn found(verified: &Result<VerifyReport>) -> String {
     match verified {
         Ok(report) => format!("{:?} {} {} {:?}", report.status, report.pages, report.pages_free, report.warnings),
         Err(Error::Corrupt { defects, .. }) => format!("{defects:?}"),
-        // Too short to be seen as a database, or with a first page that is none: only a bare one tells of the second.
-        Err(Error::NotASnapshot { .. }) => "no snapshot".to_owned(),
         Err(error) => error.to_string().replace(".db.gz", ".db"),
     }
 }
