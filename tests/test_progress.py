@@ -70,6 +70,20 @@ def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "checking" in terminal.getvalue()
 
 
+def test_a_stage_that_is_announced_and_never_begun_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
+    with reporting(True) as callback:
+        assert callback is not None
+        callback("read", 0, 1000)
+        callback("check", 1000, 1000)
+
+    assert "reading" not in terminal.getvalue()
+    assert "checking" in terminal.getvalue()
+
+
 def test_an_exception_of_the_callback_comes_through_as_itself(tmp_path: Path) -> None:
     class Enough(Exception):
         pass
