@@ -40,6 +40,8 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Generator
             yield None
     elif inspect.iscoroutinefunction(progress):
         raise InvalidArgumentError("progress: a coroutine function would be called and never awaited; give a plain one")
+    elif not callable(progress):
+        raise InvalidArgumentError(f"progress: {progress!r} is neither a bool nor callable")
     else:
         yield _events(progress)
 
