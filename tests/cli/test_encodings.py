@@ -15,7 +15,13 @@ from dcos_etcd.testing import make_snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEYS = {"plain": "x", "\u00e9": "\u65e5\u672c", "\u65e5": "y", "\U0001f600": "z", b"\xff": b"\xfe"}
+KEYS: dict[str | bytes, str | bytes] = {
+    "plain": "x",
+    "\u00e9": "\u65e5\u672c",
+    "\u65e5": "y",
+    "\U0001f600": "z",
+    b"\xff": b"\xfe",
+}
 
 
 @pytest.fixture
