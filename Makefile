@@ -19,7 +19,7 @@ SECONDS ?= 60
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check check-rust check-python rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-reading bench-libraries docs dist test-wheels clean
+.PHONY: help setup build demo test check check-rust check-python rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-reading bench-loop bench-libraries docs dist test-wheels clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,10 @@ bench-large: $(MODULE) etcd-binaries ## Memory and time on 8 GiB, in 10 minutes;
 
 bench-reading: $(MODULE) ## Measure the reader on two million small keys, in four minutes; needs 2 GiB of disk in TMPDIR
 	$(BIN)/python benches/reading.py $(ARGS)
+
+bench-loop: $(MODULE) etcd-binaries ## Measure how late an event loop is beside each coroutine, in three minutes; needs 8 GiB of disk in TMPDIR
+	cargo build --release --quiet --no-default-features --example large_database
+	$(BIN)/python benches/event_loop.py $(ARGS)
 
 bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FILE
 	cargo run --release --quiet --manifest-path benches/libraries/Cargo.toml -- $(FILE)

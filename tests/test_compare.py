@@ -161,6 +161,21 @@ def test_what_lies_beside_the_keys_is_compared_too(etcd_cluster: ClusterFactory,
     assert (only_keys.equal, only_keys.state, only_keys.compared) == (True, (), ("keys",))
 
 
+@pytest.mark.etcd(version="3.5.1")
+def test_client_urls_that_an_etcd_did_not_store_are_no_difference(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar.gz"
+    with etcd_cluster(1) as cluster:
+        dcos_etcd.backup(archive, **cluster.access)
+        found = dcos_etcd.compare(archive, cluster.endpoints)
+        cluster.etcdctl("member", "add", "other", "--peer-urls=http://127.0.0.1:1", "--learner")
+        added = dcos_etcd.compare(archive, cluster.endpoints)
+    with dcos_etcd.open(archive) as snapshot:
+        assert [member.client_urls for member in snapshot.members] == [()]
+
+    assert (found.equal, found.state) == (True, ())
+    assert [(one.part, one.a) for one in added.state] == [("members", None)]
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Two snapshots of one cluster with one change of each kind between them."""

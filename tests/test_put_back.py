@@ -23,6 +23,7 @@ from dcos_etcd import (
     PutBackStoppedError,
     RequestRefusedError,
 )
+from dcos_etcd.testing import make_snapshot
 from gateway import Gateway, delete, put
 
 if TYPE_CHECKING:
@@ -209,6 +210,27 @@ def test_transactions_stay_below_the_limits_of_the_server(
     with etcd_cluster(1, extra_args=["--max-txn-ops=16"]) as narrow:
         report = dcos_etcd.put_back(archive, prefix="/b/", **narrow.access)
         assert (report.created, len(values(narrow))) == (100, 100)
+
+
+@each_line
+def test_what_is_too_large_for_the_server_is_named_and_keeps_nothing_else_back(
+    etcd_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "etcd.db"
+    large = {"/a/05x": b"x" * 800_000, "/a/06x": b"x" * 150_000}
+    make_snapshot(snapshot, {**{f"/a/{number:02}": b"v" * 60_000 for number in range(40)}, **large})
+    with etcd_cluster(1, extra_args=["--max-request-bytes=100000"]) as cluster:
+        for planned in (42, 2):
+            with pytest.raises(PutBackStoppedError) as stopped:
+                dcos_etcd.put_back(snapshot, prefix="/a/", **cluster.access)
+            assert (stopped.value.done, stopped.value.planned) == (planned - 2, planned)
+            assert isinstance(stopped.value.__cause__, RequestRefusedError)
+            assert 'key b"/a/05x" with a value of 800000 bytes and 1 more keys' in str(stopped.value)
+        found = dcos_etcd.compare(cluster.endpoints, snapshot, only_keys=True)
+        assert [(one.key, one.change) for one in found.keys if one.change != "rewritten"] == [
+            (b"/a/05x", "added"),
+            (b"/a/06x", "added"),
+        ]
 
 
 def test_leases_are_not_put_back_and_those_that_are_there_stay(

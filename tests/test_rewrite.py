@@ -204,6 +204,30 @@ def test_a_compaction_that_was_under_way_is_carried_on(
     assert caught.value.compact_revision == snapshot.compacted
 
 
+@pytest.mark.parametrize("line", [*LINES, "3.5.1"])
+def test_a_part_starts_at_the_revision_of_a_compaction_that_was_under_way(
+    line: str, source: Callable[[str], Source], etcd_cluster: ClusterFactory
+) -> None:
+    snapshot = source("3.5")
+    cluster = etcd_cluster(1, binaries=release(line), names="n", token="new")
+    [member] = cluster.members
+    dcos_etcd.restore(
+        snapshot.db,
+        **member.restore_arguments,
+        revision=snapshot.compacted,
+        prefixes="leased/",
+        clear_alarms=True,
+        disable_auth=True,
+    )
+    cluster.start()
+
+    leased = {key: value for key, value in snapshot.state.keys.items() if key.startswith(b"leased/")}
+    assert max(value.mod_revision for value in leased.values()) < snapshot.compacted == revision_of(cluster)
+    assert keys_at(cluster) == leased
+    cluster.etcdctl("put", "probe", "x")
+    assert keys_at(cluster)[b"probe"].mod_revision == snapshot.compacted + 1
+
+
 def test_a_bump_goes_on_from_the_revision(some_history: History, restored: Callable[..., Any]) -> None:
     old = some_history
     cluster, report = restored(

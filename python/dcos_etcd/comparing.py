@@ -302,7 +302,11 @@ def _comparable(a: Parts, b: Parts) -> tuple[Parts, Parts]:
     if set(a) == set(b):
         return a, b
     bare = [{part: dict(side[part]) for part in both} for side in (a, b)]
+    # etcd 3.5.1 stores no client URLs.
+    silent = {name for side in bare for name, member in side["members"].items() if not member.client_urls}
     for side in bare:
+        for name in silent & side["members"].keys():
+            side["members"][name] = replace(side["members"][name], client_urls=())
         side["users"] = {name: replace(user, no_password=False) for name, user in side["users"].items()}
         # It allows everything, whatever is stored; servers since 3.6 answer so, and older ones what is stored.
         side["roles"] = {name: role for name, role in side["roles"].items() if name != "root"}

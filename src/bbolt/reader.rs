@@ -143,6 +143,14 @@ impl<R: ReadAt> Database<R> {
         Ok(Self { source, meta, invalid_meta: invalid })
     }
 
+    /// The transaction that wrote the newest valid meta by now, however far the file reaches by now.
+    ///
+    /// # Errors
+    /// What is wrong with both metas.
+    pub fn newest_txid(&self) -> Result<u64, Vec<Defect>> {
+        meta::choose(&self.source).map(|chosen| chosen.meta.txid)
+    }
+
     /// The meta that counts.
     pub fn meta(&self) -> &Meta {
         &self.meta

@@ -21,10 +21,10 @@ impl KeyRange {
         Self { start: NUL.to_vec(), end: None }
     }
 
-    /// `key` alone.
+    /// `key` alone; nothing when it is empty.
     #[must_use]
     pub fn one(key: &[u8]) -> Self {
-        Self { start: key.to_vec(), end: Some([key, NUL].concat()) }
+        Self::bounded(key.to_vec(), Some([key, NUL].concat()))
     }
 
     /// The keys that begin with `prefix`; all of them when it is empty.
@@ -110,9 +110,10 @@ mod tests {
 
     #[test]
     fn the_empty_key_is_in_no_range() {
-        for range in [KeyRange::all(), KeyRange::prefix(b""), KeyRange::between(b"", None)] {
+        for range in [KeyRange::all(), KeyRange::prefix(b""), KeyRange::between(b"", None), KeyRange::one(b"")] {
             assert!(!range.contains(b""));
         }
+        assert!(!KeyRange::one(b"").contains(b"\0"));
     }
 
     #[test]

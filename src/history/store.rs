@@ -16,7 +16,7 @@ use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::FileSource;
-use crate::schema::{NEWEST_STORAGE, Revision, StoreMeta, buckets};
+use crate::schema::{NEWEST_STORAGE, Revision, RevisionKey, StoreMeta, buckets};
 use crate::snapshot;
 
 /// Entries between two looks at the progress.
@@ -47,7 +47,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotASnapshot`]; [`Error::Corrupt`] when metas or the buckets' root can't be read;
-    /// [`Error::StorageVersion`]; [`Error::Io`]; [`Error::Interrupted`].
+    /// [`Error::StorageVersion`]; [`Error::Changed`] when somebody writes to it too fast; [`Error::Io`];
+    /// [`Error::Interrupted`].
     pub fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let kind = archive::kind(path)?;
         let mut warnings = Vec::new();
@@ -55,23 +56,13 @@ impl Store {
         let corrupt = |defects| Error::Corrupt { path: path.to_owned(), defects };
         let one = |defect| corrupt(vec![defect]);
         let database = Database::open(source).map_err(corrupt)?;
-        let key = required(&database, buckets::KEY).map_err(one)?;
-        let mut meta = StoreMeta::default();
-        let bucket = required(&database, buckets::META).map_err(one)?;
-        for (key, value) in database.entries(&bucket).map_err(one)? {
-            meta.take(&key, &value).map_err(|message| one(Defect::new("meta-malformed", message)))?;
-        }
+        let read = foundations(&database);
+        unchanged(path, kind, &database)?;
+        let (key, meta, last_revision) = read.map_err(one)?;
         if let Some(found) = meta.newer_storage() {
             let (path, found) = (path.to_owned(), found.to_owned());
             return Err(Error::StorageVersion { path, found, supported: NEWEST_STORAGE });
         }
-        let last_revision = match database.last(&key).map_err(one)? {
-            Some((key, _)) => {
-                let parsed = crate::schema::RevisionKey::parse(&key);
-                parsed.map_err(|message| one(Defect::new("revision-malformed", message)))?.revision.main
-            }
-            None => 0,
-        };
         Ok(Self { path: path.to_owned(), kind, database, key, meta, last_revision, warnings, index: Mutex::default() })
     }
 
@@ -245,19 +236,33 @@ impl Store {
     /// Fails when the database has gone on since it was opened: bbolt writes new pages over those that the transaction
     /// before the last one has freed, so what was read may be of two transactions.
     pub(super) fn unchanged(&self) -> Result<()> {
-        let Source::File(file) = self.database.source() else { return Ok(()) };
-        if self.kind != Kind::Database {
-            return Ok(());
-        }
-        let before = self.database.meta().txid;
-        match Database::open(file) {
-            Ok(now) if now.meta().txid != before => {
-                Err(Error::Changed { path: self.path.clone(), before, now: now.meta().txid })
-            }
-            Ok(_) => Ok(()),
-            Err(defects) => Err(Error::Corrupt { path: self.path.clone(), defects }),
-        }
+        unchanged(&self.path, self.kind, &self.database)
     }
+}
+
+/// [`Store::unchanged`] for a database that is being opened.
+fn unchanged(path: &Path, kind: Kind, database: &Database<Source>) -> Result<()> {
+    if kind != Kind::Database {
+        return Ok(());
+    }
+    let before = database.meta().txid;
+    match database.newest_txid() {
+        Ok(now) if now != before => Err(Error::Changed { path: path.to_owned(), before, now }),
+        Ok(_) => Ok(()),
+        Err(defects) => Err(Error::Corrupt { path: path.to_owned(), defects }),
+    }
+}
+
+/// The bucket `key`, the bucket `meta` read, and the main revision of the last entry.
+fn foundations(database: &Database<Source>) -> std::result::Result<(Bucket, StoreMeta, i64), Defect> {
+    let key = required(database, buckets::KEY)?;
+    let mut meta = StoreMeta::default();
+    for (name, value) in database.entries(&required(database, buckets::META)?)? {
+        meta.take(&name, &value).map_err(|message| Defect::new("meta-malformed", message))?;
+    }
+    let last = database.last(&key)?.map(|(last, _)| RevisionKey::parse(&last)).transpose();
+    let last = last.map_err(|message| Defect::new("revision-malformed", message))?;
+    Ok((key, meta, last.map_or(0, |last| last.revision.main)))
 }
 
 /// Looks at the progress now and then while entries go by.

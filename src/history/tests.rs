@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::archive::{ArchiveWriter, Compression, Manifest};
-use crate::bbolt::{Builder, Entries};
+use crate::bbolt::{Builder, Entries, Meta};
 use crate::error::Error;
 use crate::progress::{NoProgress, Progress, Stage};
 use crate::proto::{put_bytes, put_uint};
@@ -91,7 +94,7 @@ fn many(count: i64) -> Buckets {
 }
 
 struct Opened {
-    directory: TempDir,
+    _directory: TempDir,
     store: Arc<Store>,
 }
 
@@ -105,7 +108,7 @@ fn open(buckets: &Buckets) -> Opened {
     let directory = tempfile::tempdir().unwrap();
     let bytes = Builder::new(PAGE_SIZE).build(buckets).unwrap();
     let store = write(&directory, "db", &bytes).unwrap();
-    Opened { directory, store }
+    Opened { _directory: directory, store }
 }
 
 fn archived(compression: Compression, database: &[u8]) -> Vec<u8> {
@@ -180,6 +183,19 @@ fn a_history_is_the_same_with_the_index_and_without_it() {
     let told: Vec<_> = read.iter().map(|(row, deleted)| (row.mod_revision, row.version, *deleted)).collect();
     assert_eq!(told, [(2, 1, false), (3, 2, false), (5, 0, true), (6, 1, false)]);
     assert_eq!(store.history(b"nothing", &NoProgress).unwrap(), []);
+    assert_eq!(store.history(b"", &NoProgress).unwrap(), []);
+}
+
+#[test]
+fn the_marker_of_a_revision_bump_is_no_key() {
+    let mut bumped = example();
+    bumped.get_mut(buckets::KEY).unwrap().insert(at(100, 0), Vec::new());
+    let Opened { store, .. } = open(&bumped);
+    assert_eq!(store.history(b"", &NoProgress).unwrap(), []);
+    assert_eq!(store.current_revision(), 100);
+    assert_eq!(values(&store, 100).len(), 3);
+    assert!(!store.contains(b"", None, &NoProgress).unwrap());
+    assert_eq!(store.get(b"", None, &NoProgress).unwrap(), None);
     assert_eq!(store.history(b"", &NoProgress).unwrap(), []);
 }
 
@@ -317,27 +333,69 @@ fn a_revision_out_of_order_or_malformed_is_a_defect_with_its_place() {
     }
 }
 
+/// A database of one leaf, which lies on page `page`, as of transaction `txid`.
+fn transaction(txid: u64, page: u64) -> Vec<u8> {
+    let revision = i64::try_from(txid).unwrap();
+    let written = Writer::default().put(revision + 1, 0, b"a", b"", 0).buckets();
+    let bytes = Builder::new(PAGE_SIZE).build(&compacted(written, revision)).unwrap();
+    let meta = Meta::decode(&bytes, 0).unwrap();
+    assert_eq!((2, 3), (meta.root, meta.high_water_mark), "small buckets lie inline");
+    let mut root = bytes[2 * PAGE_SIZE as usize..].to_vec();
+    root[..8].copy_from_slice(&page.to_le_bytes());
+    let meta = Meta { root: page, high_water_mark: page + 1, txid, ..meta };
+    [meta.encode(txid % 2), root].concat()
+}
+
+/// Writes a transaction as bbolt does: its pages first, then one of the two metas.
+fn commit(file: &fs::File, txid: u64, page: u64) {
+    let written = transaction(txid, page);
+    let (meta, root) = written.split_at(PAGE_SIZE as usize);
+    file.write_all_at(root, page * u64::from(PAGE_SIZE)).unwrap();
+    file.write_all_at(meta, txid % 2 * u64::from(PAGE_SIZE)).unwrap();
+}
+
 #[test]
 fn a_file_that_goes_on_while_it_is_read_is_told_apart_from_damage() {
-    let Opened { directory, store } = open(&example());
-    let mut buckets = example();
-    let mut bytes = Builder::new(PAGE_SIZE).build(&buckets).unwrap();
-    buckets.clear();
-    // A later transaction: both metas say so.
-    for page in [0, 4096] {
-        let meta = &mut bytes[page + 16..page + 80];
-        let txid = u64::from_le_bytes(meta[48..56].try_into().unwrap()) + 5;
-        meta[48..56].copy_from_slice(&txid.to_le_bytes());
-        let checksum = meta[..56]
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-        meta[56..].copy_from_slice(&checksum.to_le_bytes());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let file = fs::File::create(&path).unwrap();
+    commit(&file, 2, 2);
+    commit(&file, 3, 3);
+    let store = Store::open(&path, &NoProgress).map(Arc::new).unwrap();
+    assert_eq!(1, store.count(&KeyRange::all(), None, &NoProgress).unwrap());
+    // The last one lies behind what was the end of the file when it was opened.
+    for (txid, page) in [(4, 2), (5, 9)] {
+        commit(&file, txid, page);
+        let read = store.get(b"a", None, &NoProgress);
+        assert!(matches!(read, Err(Error::Changed { before: 3, now, .. }) if now == txid), "{read:?}");
     }
-    fs::write(directory.path().join("db"), bytes).unwrap();
+}
 
-    let read = store.index(&NoProgress);
-
-    assert!(matches!(read, Err(Error::Changed { before: 2, now: 7, .. })), "{read:?}");
+#[test]
+fn what_is_read_when_a_file_is_opened_is_of_one_transaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let file = fs::File::create(&path).unwrap();
+    (2..4).for_each(|txid| commit(&file, txid, txid % 2 + 2));
+    let is_done = AtomicBool::new(false);
+    let (mut changed, mut other) = (0, Vec::new());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Pages of the transaction before the last one are written over.
+            let later = (4..).take_while(|_| !is_done.load(Ordering::Relaxed));
+            later.for_each(|txid| commit(&file, txid, txid % 2 + 2));
+        });
+        while changed < 200 && other.is_empty() {
+            match Store::open(&path, &NoProgress) {
+                Ok(store) if store.compact_revision() == Some(store.current_revision() - 1) => {}
+                Ok(store) => other.push(format!("{:?} and {}", store.compact_revision(), store.current_revision())),
+                Err(Error::Changed { .. }) => changed += 1,
+                Err(error) => other.push(error.to_string()),
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!((200, Vec::new()), (changed, other));
 }
 
 #[test]

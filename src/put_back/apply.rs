@@ -19,6 +19,10 @@ const READ_KEYS: usize = 1 << 16;
 const READ_BYTES: u64 = 32 << 20;
 /// Bytes of a key in a transaction beside its value: it stands in the condition, the write, and the read.
 const KEY_COPIES: u64 = 3;
+/// Bytes of a key that an error shows.
+const SHOWN: usize = 100;
+/// What etcd says of a request beyond its `--max-request-bytes`, and grpc-go of one beyond that and 512 KiB.
+const TOO_LARGE: [&str; 2] = ["request is too large", "received message larger than max"];
 
 /// A key that somebody else wrote between the plan and its turn; it was left as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +80,14 @@ struct Run<'a> {
     report: PutBackReport,
     /// Keys that a transaction may have, less where this server takes less.
     most_keys: usize,
+    /// Changes that are too large for this server each by itself: the first of them with why, and how many.
+    too_large: Option<(usize, Failure)>,
+    too_large_keys: u64,
 }
 
 impl Plan {
-    /// Writes what was planned. After a conflict it goes on with the other keys.
+    /// Writes what was planned. After a conflict, and after a key that is too large for this server, it goes on with the
+    /// other keys.
     ///
     /// # Errors
     /// [`Error::PutBackStopped`] with how far it came, when etcd refused or did not answer, or the snapshot could not be
@@ -91,7 +99,8 @@ impl Plan {
             let message = format!("{endpoint} belongs to cluster {found:x}, the plan is for cluster {planned:x}");
             return Err(Error::invalid(message));
         }
-        let mut run = Run { plan: self, writer, report: PutBackReport::default(), most_keys: MOST_KEYS };
+        let (report, most_keys) = (PutBackReport::default(), MOST_KEYS);
+        let mut run = Run { plan: self, writer, report, most_keys, too_large: None, too_large_keys: 0 };
         match run.all(progress).await {
             Ok(()) => Ok(run.report),
             Err(Error::Interrupted) => Err(Error::Interrupted),
@@ -119,7 +128,26 @@ impl Run<'_> {
                 self.write(batch, &values).await?;
             }
         }
+        if let Some(error) = self.refused() {
+            return Err(error);
+        }
         progress.step(Stage::Write, total, Some(total))
+    }
+
+    /// The error for what was too large.
+    fn refused(&mut self) -> Option<Error> {
+        let (at, mut failure) = self.too_large.take()?;
+        let planned = self.plan.get(at)?;
+        let (key, size) = (planned.key.get(..SHOWN).unwrap_or(planned.key).escape_ascii(), planned.size);
+        let others = match self.too_large_keys.saturating_sub(1) {
+            0 => String::new(),
+            others => format!(" and {others} more keys"),
+        };
+        let message = &failure.message;
+        failure.message = format!(
+            "{message}: key b\"{key}\" with a value of {size} bytes{others}; give the server a greater --max-request-bytes"
+        );
+        Some(failure.into_error(self.writer.endpoint()))
     }
 
     /// The first of these changes: so many keys and bytes at most, and one at least.
@@ -143,8 +171,14 @@ impl Run<'_> {
         while let Some(part) = parts.pop_front() {
             let Err(failure) = self.transact(&part, values).await else { continue };
             let too_many = failure.message.contains("too many operations in txn request");
-            let too_large = failure.message.contains("request is too large");
+            let too_large = TOO_LARGE.iter().any(|text| failure.message.contains(text));
             let half = part.len() / 2;
+            if let (true, &[at]) = (too_large, part.as_slice()) {
+                // Nobody waits for it with the others: another run would end here as well.
+                self.too_large_keys += 1;
+                self.too_large.get_or_insert((at, failure));
+                continue;
+            }
             if half == 0 || !(too_many || too_large) {
                 return Err(failure.into_error(self.writer.endpoint()));
             }

@@ -46,8 +46,10 @@ def run(flags: argparse.Namespace) -> int:
             return DONE
         entry = view[key]
     if flags.print_value_only:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(entry.value)
+        # As print does, where the shell has closed it.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(entry.value)
     elif flags.write_out == "json":
         print(listing.entry_json(entry))
     else:

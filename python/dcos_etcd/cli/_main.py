@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import signal
 import sys
@@ -39,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line without the program's name; `None` for that of the process.
     """
-    # A path that is no UTF-8 goes out as the bytes that it came in as.
+    codecs.register_error("dcos-etcdctl", _spelled_out)
     reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        reconfigure(errors="surrogateescape")
+        reconfigure(errors="dcos-etcdctl")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:
@@ -59,6 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     else:
         return code
+
+
+def _spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode a character that stdout has not.
+
+    A path that is no UTF-8 goes out as the bytes that it came in as. Of what the locale can't write, whose charset need
+    not be UTF-8, the numbers are told, in the form that is text to whoever reads JSON.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if "\udc80" <= character <= "\udcff":
+        return bytes((ord(character) - 0xDC00,)), error.start + 1
+    units = character.encode("utf-16-be", "surrogatepass")
+    text = "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+    return text, error.start + 1
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -275,13 +275,15 @@ impl<W: Write + Seek> Pass<'_, W> {
         Ok(self.put(element.key, element.value)?)
     }
 
-    /// Sees to it that a server starts at the revision that was asked for, although its last version may be gone.
+    /// Sees to it that a server starts at the revision that was asked for, although its last version may be gone. etcd 3.4
+    /// and the first releases of 3.5 start below a compaction that is scheduled and not finished, so that does not count.
     fn hold_revision(&mut self, changes: &Patch) -> Result<()> {
         let mut meta = StoreMeta::default();
         for (key, value) in changes.replace.get(buckets::META).into_iter().flatten() {
             // What can't be read is found when the new database is.
             let _ = meta.take(key, value);
         }
+        meta.scheduled_compact = None;
         if meta.current_revision(self.last) >= self.revision {
             return Ok(());
         }
