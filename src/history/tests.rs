@@ -94,7 +94,7 @@ fn many(count: i64) -> Buckets {
 }
 
 struct Opened {
-    directory: TempDir,
+    _directory: TempDir,
     store: Arc<Store>,
 }
 
@@ -108,7 +108,7 @@ fn open(buckets: &Buckets) -> Opened {
     let directory = tempfile::tempdir().unwrap();
     let bytes = Builder::new(PAGE_SIZE).build(buckets).unwrap();
     let store = write(&directory, "db", &bytes).unwrap();
-    Opened { directory, store }
+    Opened { _directory: directory, store }
 }
 
 fn archived(compression: Compression, database: &[u8]) -> Vec<u8> {
