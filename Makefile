@@ -10,6 +10,8 @@ CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
 # Options for pytest, as in `make py-test ARGS='-k matrix -x'`, or for the measurements, as in
 # `make bench ARGS='--directory /mnt/scratch'`.
 ARGS ?=
+# Processes of pytest: most tests wait for servers, so that a machine takes more of them than it has cores.
+WORKERS ?= 3
 # For each target of `make fuzz`.
 SECONDS ?= 60
 
@@ -17,7 +19,7 @@ SECONDS ?= 60
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-reading bench-libraries docs dist test-wheels clean
+.PHONY: help setup build demo test check check-rust check-python rust-test py-test fuzz etcd-binaries bench bench-small bench-large bench-reading bench-loop bench-libraries docs dist test-wheels clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,19 +44,23 @@ demo: $(MODULE) ## Back up, destroy and restore a real 3-member etcd on loopback
 
 test: check rust-test py-test ## Everything that CI runs
 
-check: $(MODULE) ## Formatting, lints, types, stubs, documentation
+check: $(MODULE) ## Formatting, lints, types, stubs, documentation, two of check-rust, check-python and docs at a time
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-rust check-python docs
+
+check-rust: $(TOOLS) ## Rust's formatting and lints, for every set of features
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --release --all-targets --no-default-features -- -D warnings
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --all-targets --features python -- -D warnings
+
+check-python: $(MODULE) ## Python's formatting, lints, types, and that the stub is what there is
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest dcos_etcd._core
 	$(BIN)/basedpyright --warnings
 	$(BIN)/basedpyright --verifytypes dcos_etcd --ignoreexternal >$(VENV)/verifytypes.txt || { cat $(VENV)/verifytypes.txt; exit 1; }
-	$(MAKE) --no-print-directory docs
 
 docs: $(MODULE) ## Build the site into target/docs; a warning is an error
 	$(BIN)/sphinx-build --quiet -W --nitpicky --keep-going -b html -d target/doctrees docs target/docs
@@ -62,8 +68,8 @@ docs: $(MODULE) ## Build the site into target/docs; a warning is an error
 rust-test: $(TOOLS) ## Rust tests; they need no Python
 	cargo test --release
 
-py-test: $(MODULE) ## Python tests; ARGS goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+py-test: $(MODULE) ## Python tests in WORKERS processes, WORKERS=0 for one alone; ARGS goes to pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) $(ARGS)
 
 fuzz: $(MODULE) ## Mutated files for every reader, SECONDS for each target; ARGS are targets
 	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
@@ -93,6 +99,10 @@ bench-large: $(MODULE) etcd-binaries ## Memory and time on 8 GiB, in 10 minutes;
 
 bench-reading: $(MODULE) ## Measure the reader on two million small keys, in four minutes; needs 2 GiB of disk in TMPDIR
 	$(BIN)/python benches/reading.py $(ARGS)
+
+bench-loop: $(MODULE) etcd-binaries ## Measure how late an event loop is beside each coroutine, in three minutes; needs 8 GiB of disk in TMPDIR
+	cargo build --release --quiet --no-default-features --example large_database
+	$(BIN)/python benches/event_loop.py $(ARGS)
 
 bench-libraries: $(TOOLS) ## Compare codecs and checksums on the database in FILE
 	cargo run --release --quiet --manifest-path benches/libraries/Cargo.toml -- $(FILE)

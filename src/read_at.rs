@@ -17,6 +17,13 @@ pub trait ReadAt: Send + Sync {
         self.len() == 0
     }
 
+    /// Whether these bytes are those of the file that this stands for: not of one that leaves bytes out, which read as
+    /// zeros.
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        let _ = (offset, len);
+        true
+    }
+
     /// Fills `buf` from `offset` on.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 from typing import TYPE_CHECKING
@@ -12,10 +13,13 @@ import dcos_etcd
 from dcos_etcd.testing import BinariesNotFoundError, Cluster, EtcdBinaries
 from gateway import Gateway
 from scenario import Source, make_source
+from workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from workers import Scheduling
 
 LINES = ("3.4", "3.5", "3.6", "3.7")
 """The release lines of the test matrix."""
@@ -34,6 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "damages: leaves databases that are damaged on purpose")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    from workers import Scheduling  # noqa: PLC0415 - a run without workers needs no pytest-xdist
+
+    # Tests stand in the order in which they begin: what takes long is not to come last.
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
 def release(line: str) -> EtcdBinaries:
     """The newest etcd of a line; a test that asks for one which is not here is skipped."""
     try:
@@ -42,9 +55,9 @@ def release(line: str) -> EtcdBinaries:
         pytest.skip(f"{error}; make etcd-binaries, or: python tests/etcd_binaries.py {line}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def member() -> Iterator[Cluster]:
-    """A member with some 40 MB, so that there is a moment to hit."""
+    """A member with some 40 MB, so that there is a moment to hit; tests read it only."""
     with Cluster(members=1, version="3.5.1") as cluster:
         for number in range(40):
             cluster.etcdctl("put", f"/{number}", stdin=random.Random(number).randbytes(500_000).hex().encode())
@@ -94,18 +107,34 @@ def connect() -> Iterator[Callable[[Cluster], Gateway]]:
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Source]:
+def workshop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Makes once what all workers of pytest-xdist use."""
+    base = tmp_path_factory.getbasetemp()
+    # Each worker has a directory of its own below that of the run.
+    return Workshop((base.parent if hasattr(pytestconfig, "workerinput") else base) / "workshop")
+
+
+@pytest.fixture(scope="session")
+def archive(workshop: Workshop) -> Path:
+    """A snapshot in which `key` is `restored`, and nothing else."""
+
+    def make(directory: Path) -> Path:
+        path = directory / "etcd.tar.gz"
+        with Cluster(members=1) as cluster:
+            cluster.etcdctl("put", "key", "restored")
+            dcos_etcd.backup(path, **cluster.access)
+        return path
+
+    return workshop.get("archive", make)
+
+
+@pytest.fixture(scope="session")
+def source(workshop: Workshop) -> Callable[[str], Source]:
     """Snapshots of the rich cluster, one for each line, made when first asked for."""
-    made: dict[str, Source] = {}
 
-    def get(line: str) -> Source:
-        if line not in made:
-            made[line] = make_source(
-                release(line),
-                tmp_path_factory.mktemp(f"source-{line}-"),
-                lambda cluster, path: dcos_etcd.backup(path, **cluster.access),
-                SUFFIXES[line],
-            )
-        return made[line]
+    def make(line: str, directory: Path) -> Source:
+        return make_source(
+            release(line), directory, lambda cluster, path: dcos_etcd.backup(path, **cluster.access), SUFFIXES[line]
+        )
 
-    return get
+    return lambda line: workshop.get(f"source-{line}", functools.partial(make, line))

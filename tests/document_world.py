@@ -47,6 +47,10 @@ KEYS = {
 """What the clusters hold when a page begins."""
 
 TIMEOUT = 60
+"""Seconds that a command may take."""
+
+PYTEST_TIMEOUT = 240
+"""Seconds that all tests of a page may take."""
 
 
 class World:
@@ -57,6 +61,7 @@ class World:
         self.programs = programs
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self.printed = ""
+        self._tests: list[str] = []
         self._clusters: list[Cluster] = []
         self._real: dict[str, str] = {}
         path = os.pathsep.join([str(Path(sys.executable).parent), str(programs.etcd.parent), os.environ["PATH"]])
@@ -121,8 +126,14 @@ class World:
         if path.suffix == ".sh":
             path.chmod(0o755)
         if path.name.startswith("test_"):
-            done = self._process([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file])
-            assert done.returncode == 0, f"{block.place}: {done.stdout}"
+            self._tests.append(file)
+
+    def run_tests(self) -> None:
+        """Run the files of tests that blocks became, all by one pytest, as they lie in a user's directory."""
+        if self._tests:
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self._tests]
+            done = self._process(command, timeout=PYTEST_TIMEOUT)
+            assert done.returncode == 0, done.stdout
 
     def _run_python(self, block: Block) -> None:
         # The block's first line is that of the page, so that a traceback leads there.
@@ -194,7 +205,9 @@ class World:
 
     # Running
 
-    def _process(self, command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def _process(
+        self, command: list[str], cwd: Path | None = None, timeout: float = TIMEOUT
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=cwd or self.directory,
@@ -203,7 +216,7 @@ class World:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=TIMEOUT,
+            timeout=timeout,
             check=False,
         )
 

@@ -35,11 +35,11 @@ def authenticated() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def closed_port() -> str:
-    """A URL where nobody listens."""
+def closed_port() -> Iterator[str]:
+    """A URL where nobody listens, and nobody else will."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def test_every_code_block_says_what_it_is(page: Path) -> None:
 def test_every_code_block_runs(page: Path, world: World) -> None:
     for block in blocks(page):
         world.run(block)
+    world.run_tests()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 import browser
+from dcos_etcd.testing import make_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,6 +170,40 @@ def test_the_cause_of_an_error_is_told_in_a_line(kernel: Kernel) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ('dcos_etcd.verify("/absent.db")', "FileNotFoundError: [Errno 2] No such file or directory: '/absent.db'"),
+        (
+            'dcos_etcd.compare("/absent.db", "/b")',
+            "FileNotFoundError: [Errno 2] No such file or directory: '/absent.db'",
+        ),
+        (
+            'await dcos_etcd.aio.verify("/absent.db")',
+            "FileNotFoundError: [Errno 2] No such file or directory: '/absent.db'",
+        ),
+        ("dcos_etcd.status()", "TypeError: status() missing 1 required positional argument: 'path'"),
+    ],
+)
+def test_errors_that_are_pythons_own_have_short_tracebacks_too(kernel: Kernel, cell: str, message: str) -> None:
+    kernel.run("import dcos_etcd.aio")
+    lines = [line for line in kernel.traceback(cell) if not line.startswith("while ")]
+
+    assert f"----> 1 {cell}" in lines
+    assert lines[-1] == message
+    assert "_steps.py" not in "\n".join(lines)
+
+
+def test_a_callback_that_raises_is_shown_with_its_line(kernel: Kernel, tmp_path: Path) -> None:
+    make_snapshot(tmp_path / "a.db", {"a": "1"})
+    kernel.run("def full(event):\n    raise OSError(28, 'no room for my log')")
+    lines = kernel.traceback(f"dcos_etcd.verify({str(tmp_path / 'a.db')!r}, progress=full)")
+
+    assert "----> 2     raise OSError(28, 'no room for my log')" in lines
+    assert lines[-1] == "OSError: [Errno 28] no room for my log"
+    assert "python/dcos_etcd" not in "\n".join(lines)
+
+
 def test_the_exception_itself_keeps_every_frame(kernel: Kernel) -> None:
     kernel.traceback(REFUSED)
     [printed] = [
@@ -230,3 +265,29 @@ def test_progress_is_tqdms_where_tqdm_has_its_widget(kernel: Kernel) -> None:
     models = [state["_model_name"] for state in opened]
     assert models.count("FloatProgressModel") == 2
     assert [message for message in messages if message["msg_type"] in ("stream", "error")] == []
+
+
+def test_a_notebook_that_is_kept_holds_no_widget_that_is_gone(kernel: Kernel) -> None:
+    pytest.importorskip("ipywidgets")
+    last: dict[str, list[str]] = {}
+    for message in kernel.run(PROGRESS):
+        if message["msg_type"] in ("display_data", "update_display_data"):
+            content = message["content"]
+            last[content["transient"]["display_id"]] = sorted(content["data"])
+
+    assert list(last.values()) == [["text/html", "text/plain"]] * 2
+
+
+def test_a_bar_is_as_wide_as_others_once_the_total_is_known(kernel: Kernel) -> None:
+    """A backup learns it with the first message; tqdm draws a bar without a total 20 pixels wide."""
+    pytest.importorskip("ipywidgets")
+    messages = kernel.run(
+        "from dcos_etcd import _progress\n"
+        "with _progress.reporting(True) as callback:\n"
+        '    callback("receive", 0, None)\n'
+        '    callback("receive", 500, 1000)\n'
+    )
+
+    told = [message["content"]["data"].get("state", {}) for message in messages if message["msg_type"] == "comm_msg"]
+    assert [state["width"] for state in told if "width" in state] == ["20px", None]
+    assert [state["max"] for state in told if "max" in state] == [1000.0]

@@ -198,6 +198,25 @@ def test_a_browser_shows_hostile_names_as_words_and_has_no_complaint(tmp_path: P
     assert {tag for tag, _ in document.elements} & {"script", "img"} == set()
 
 
+@pytest.mark.parametrize("name", ["members", "diagnosis", "comparison", "stats"])
+def test_where_there_is_little_room_tables_are_moved_and_words_stay_whole(tmp_path: Path, name: str) -> None:
+    page = tmp_path / "narrow.html"
+    measure = """
+        const words = document.createRange();
+        document.body.dataset.lines = [...document.querySelectorAll("thead + tbody td:not(.de-open, .de-bar)")]
+            .map(cell => (words.selectNodeContents(cell), words.getClientRects().length)).join(" ");
+        document.body.dataset.wide = document.body.scrollWidth;
+    """
+    page.write_text(
+        f"<!DOCTYPE html><body style='width:400px'>{REPORTS[name]._repr_html_()}<script>{measure}</script>", "utf-8"
+    )
+
+    [body] = [attributes for tag, attributes in Page(browser.look(page).text).elements if tag == "body"]
+
+    assert {int(lines) for lines in (body["data-lines"] or "").split()} <= {0, 1}
+    assert body["data-wide"] == "400"
+
+
 def test_a_page_that_did_run_something_would_be_noticed(tmp_path: Path) -> None:
     """What the tests above rely on: the policy of the page refuses, and the browser says so."""
     page = tmp_path / "bad.html"

@@ -54,6 +54,13 @@ def test_prefixes_have_bars_of_what_is_live_and_of_what_was() -> None:
     assert ax.yaxis_inverted()
 
 
+def test_a_single_prefix_is_never_one_of_the_others() -> None:
+    ax = STATS.plot(most=len(STATS.prefixes) - 1)
+
+    assert len(labels(ax)) == len(STATS.prefixes)
+    assert not any(label.endswith("others") for label in labels(ax))
+
+
 def test_revisions_have_bars_as_wide_as_their_spans() -> None:
     ax = STATS.plot(by="revision")
 
@@ -70,6 +77,21 @@ def test_members_stand_side_by_side_and_one_without_an_answer_says_so() -> None:
     assert bars(ax) == [(0, 16384), (0, 0), (16384, 4096), (0, 0)]
     assert [text.get_text().strip() for text in ax.texts] == ["20 kB, leader, revision 10", "did not answer"]
     assert ax.get_title() == "Databases of 2 members: unhealthy"
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_between_the_bars_is_the_paper(style: str) -> None:
+    with plt.style.context(style):
+        ax = STATS.plot(by="revision")
+
+    edges = {bar.get_edgecolor() for bar in ax.patches if isinstance(bar, Rectangle)}
+    assert edges == {ax.get_facecolor()}
+
+
+def test_one_member_is_one() -> None:
+    ax = dataclasses.replace(DIAGNOSIS, endpoints=DIAGNOSIS.endpoints[:1]).plot()
+
+    assert ax.get_title() == "Database of one member: unhealthy"
 
 
 def test_plots_go_where_they_are_told() -> None:

@@ -6,7 +6,7 @@ import signal
 import socket
 import tarfile
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -67,6 +67,26 @@ def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         callback("check", 1000, 1000)
 
     assert "receiving" in terminal.getvalue()
+    assert "checking" in terminal.getvalue()
+
+
+def test_what_nobody_can_call_is_refused_before_any_work(tmp_path: Path) -> None:
+    untyped: Any = 3
+    with pytest.raises(dcos_etcd.InvalidArgumentError, match="progress: 3 is neither a bool nor callable"):
+        dcos_etcd.verify(tmp_path / "absent.tar.gz", progress=untyped)
+
+
+def test_a_stage_that_is_announced_and_never_begun_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
+    with reporting(True) as callback:
+        assert callback is not None
+        callback("read", 0, 1000)
+        callback("check", 1000, 1000)
+
+    assert "reading" not in terminal.getvalue()
     assert "checking" in terminal.getvalue()
 
 

@@ -314,6 +314,10 @@ def test_members_are_a_parameter_too(pytester: Suite) -> None:
         ('"3.5"', "the mark etcd takes version=, members=, tls=, auth=, extra_args= and not '3.5'"),
         ('version=">=soon"', "Invalid specifier: '>=soon'"),
         ('version=[">=soon"]', "Invalid specifier: '>=soon'"),
+        ('version="v3.5"', "version: 'v3.5' is neither a version (3.5.30), a line (3.5) nor a range (>=3.5,<3.7)"),
+        ("version=3.5", "version=3.5 is no text: write it in quotes"),
+        ("members=0", "members=0 is no number of members"),
+        ('members=[1, "3"]', "members='3' is no number of members"),
     ],
 )
 def test_a_mark_that_says_something_else_is_an_error(pytester: Suite, mark: str, words: str) -> None:

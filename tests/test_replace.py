@@ -13,27 +13,16 @@ import pytest
 
 import dcos_etcd
 from command_line import run
-from dcos_etcd.testing import Cluster
 from small_disk import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dcos_etcd.testing import ClusterFactory
+    from dcos_etcd.testing import Cluster, ClusterFactory
 
 KILLS = 20
 NOBODY = (65534, 65534)
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A snapshot in which `key` is `restored`."""
-    path = tmp_path_factory.mktemp("archive") / "etcd.tar.gz"
-    with Cluster(members=1) as cluster:
-        cluster.etcdctl("put", "key", "restored")
-        dcos_etcd.backup(path, **cluster.access)
-    return path
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dcos_etcd.testing import ClusterFactory, EtcdBinaries
+    from workshop import Workshop
 
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
 
@@ -90,16 +91,9 @@ def make_history(binaries: EtcdBinaries, directory: Path) -> History:
 
 
 @pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], History]:
+def history(workshop: Workshop) -> Callable[[str], History]:
     """The history that one line wrote, made when first asked for."""
-    made: dict[str, History] = {}
-
-    def get(line: str) -> History:
-        if line not in made:
-            made[line] = make_history(release(line), tmp_path_factory.mktemp(f"history-{line}-"))
-        return made[line]
-
-    return get
+    return lambda line: workshop.get(f"history-{line}", lambda directory: make_history(release(line), directory))
 
 
 @pytest.fixture

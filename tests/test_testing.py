@@ -232,6 +232,11 @@ def test_a_range_that_is_none_is_a_value_error(tmp_path: Path) -> None:
         EtcdBinaries.find(">=soon", directories=[programs(tmp_path, "99.1.0")])
 
 
+def test_a_cluster_has_members() -> None:
+    with pytest.raises(ValueError, match="members: 0 is no number"):
+        Cluster(0)
+
+
 def test_a_machine_without_etcd_is_told_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DCOS_ETCD_BINARIES", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))

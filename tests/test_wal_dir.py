@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dcos_etcd
-from dcos_etcd.testing import Cluster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
 MARK = ".restore-unfinished"
 SEGMENT = "0000000000000000-0000000000000000.wal"
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("archive") / "etcd.tar.zst"
-    with Cluster(members=1) as cluster:
-        cluster.etcdctl("put", "key", "value")
-        dcos_etcd.backup(path, **cluster.access)
-    return path
 
 
 def names(directory: Path) -> list[str]:
@@ -45,7 +35,7 @@ def test_a_member_starts_from_a_log_of_its_own_place(
 
     assert names(wal_dir) == [SEGMENT]
     cluster.start()
-    assert cluster.etcdctl("get", "key", "--print-value-only") == "value\n"
+    assert cluster.etcdctl("get", "key", "--print-value-only") == "restored\n"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ clip-path:inset(50%);white-space:nowrap}
 .dcos-etcd.dcos-etcd.dcos-etcd :is(tr,th,td){background:none;border:0}
 .dcos-etcd.dcos-etcd.dcos-etcd :is(th,td){text-align:left;vertical-align:baseline;padding:.22em .8em .22em 0;
 max-width:48em;white-space:pre-wrap;overflow-wrap:anywhere}
+.dcos-etcd.dcos-etcd.dcos-etcd thead+tbody td{overflow-wrap:break-word}
+.dcos-etcd.dcos-etcd.dcos-etcd thead+tbody td.de-open{overflow-wrap:anywhere;min-width:12em}
 .dcos-etcd.dcos-etcd.dcos-etcd :is(thead+tbody tr,tbody tr+tr){border-top:1px solid
 var(--jp-border-color2,var(--vscode-panel-border,var(--de-line)))}
 .dcos-etcd.dcos-etcd.dcos-etcd td{font-family:var(--jp-code-font-family,ui-monospace,SFMono-Regular,Menlo,Consolas,
@@ -56,10 +58,10 @@ font-size:inherit}
 .dcos-etcd.dcos-etcd.dcos-etcd .de-remark tr{border:0}
 .dcos-etcd .de-verdict{display:inline-block;font-weight:600;border:1px solid var(--de-tone);border-radius:1em;
 padding:0 .7em;background:color-mix(in srgb,var(--de-tone) 16%,transparent)}
-.dcos-etcd .de-good{--de-tone:var(--de-good)}
-.dcos-etcd .de-info{--de-tone:var(--de-info)}
-.dcos-etcd .de-warning{--de-tone:var(--de-warning)}
-.dcos-etcd .de-critical{--de-tone:var(--de-critical)}
+.dcos-etcd .de-good{--de-tone:var(--jp-success-color1,var(--vscode-charts-green,var(--de-good)))}
+.dcos-etcd .de-info{--de-tone:var(--jp-info-color1,var(--vscode-charts-blue,var(--de-info)))}
+.dcos-etcd .de-warning{--de-tone:var(--jp-warn-color1,var(--vscode-charts-yellow,var(--de-warning)))}
+.dcos-etcd .de-critical{--de-tone:var(--jp-error-color1,var(--vscode-charts-red,var(--de-critical)))}
 .dcos-etcd ol{margin:.2em 0 1em;padding-left:2em}
 """
 
@@ -67,7 +69,7 @@ _PAGE_STYLE = """\
 :root{color-scheme:light dark}
 body{margin:0;background:#fff;color:#1f2328;
 font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:72em;margin:0 auto;padding:2em 1.5em}
+main{max-width:84em;margin:0 auto;padding:2em 1.5em}
 h1{font-size:1.5em;font-weight:600;margin:0 0 1em}
 footer{color:#59636e;font-size:.85em;margin-top:2em}
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}footer{color:#9198a1}}
@@ -133,13 +135,15 @@ def _pairs(pairs: Iterable[tuple[str, str]], tone: str = "plain") -> str:
 
 
 def _table(table: Table, most: int | None) -> str:
-    right = [' class="de-r"' if column in table.right else "" for column in table.columns]
+    kinds = [' class="de-r"' if column in table.right else "" for column in table.columns]
     heads = "".join(
-        f'<th scope="col"{flush}>{_escaped(column)}</th>' for column, flush in zip(table.columns, right, strict=True)
+        f'<th scope="col"{kind}>{_escaped(column)}</th>' for column, kind in zip(table.columns, kinds, strict=True)
     )
+    if not table.ruled:
+        kinds[-1] = ' class="de-open"'
     bars = [_bar(share) for share in table.shares] or [""] * len(table.rows)
     rows = [
-        f"<tr>{''.join(f'<td{flush}>{_escaped(cell)}</td>' for cell, flush in zip(row, right, strict=True))}{bar}</tr>"
+        f"<tr>{''.join(f'<td{kind}>{_escaped(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))}{bar}</tr>"
         for row, bar in zip(table.rows[:most], bars[:most], strict=True)
     ]
     if more := len(table.rows) - len(rows):

@@ -40,6 +40,8 @@ def reporting(progress: bool | Callable[[Progress], object] | None) -> Generator
             yield None
     elif inspect.iscoroutinefunction(progress):
         raise InvalidArgumentError("progress: a coroutine function would be called and never awaited; give a plain one")
+    elif not callable(progress):
+        raise InvalidArgumentError(f"progress: {progress!r} is neither a bool nor callable")
     else:
         yield _events(progress)
 
@@ -86,10 +88,17 @@ def _bar() -> Generator[CoreCallback]:
 
         def update(stage: Stage, done: int, total: int | None) -> None:
             if stage not in tasks:
+                if _has_not_begun(stage, done):
+                    return
                 tasks[stage] = bar.add_task(_LABELS.get(stage, stage), total=total)
             bar.update(tasks[stage], completed=done, total=total)
 
         yield update
+
+
+def _has_not_begun(stage: Stage, done: int) -> bool:
+    # A bare file is checked where it lies: its reading is announced, and nothing comes of that.
+    return stage == "read" and done == 0
 
 
 def _in_notebook() -> bool:
@@ -113,6 +122,8 @@ def _notebook_bars() -> Generator[CoreCallback]:
 
         def update(stage: Stage, done: int, total: int | None) -> None:
             if stage not in bars:
+                if _has_not_begun(stage, done):
+                    return
                 bars[stage] = make(_LABELS.get(stage, stage))
             bars[stage].show(done, total)
 
@@ -123,32 +134,51 @@ def _notebook_bars() -> Generator[CoreCallback]:
 
 
 class _TqdmBar:
-    """tqdm's widget; a stage that was stopped leaves its bar."""
+    """tqdm's widget."""
 
     def __init__(self, label: str) -> None:
-        self._bar: Any = import_module("tqdm.notebook").tqdm(desc=label, unit="B", unit_scale=True, leave=False)
+        tqdm: Any = import_module("tqdm.notebook").tqdm
+        self._bar = tqdm(desc=label, unit="B", unit_scale=True, leave=False, display=False)
+        self._shown = _Shown(self._bar.container)
 
     def show(self, done: int, total: int | None) -> None:
-        self._bar.total = total
+        if total is not None and total != self._bar.total:
+            # A bar that was made without a total is a narrow one, until it is told.
+            self._bar.reset(total)
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         self._bar.close()
+        self._shown.end()
 
 
 class _OwnBar:
     """The browser's own, through a display that is written anew."""
 
     def __init__(self, label: str) -> None:
-        ipython: Any = import_module("IPython.display")
-        self._html, self._label = ipython.HTML, label
-        self._shown = ipython.display(self._html(""), display_id=True)
+        self._label = label
+        self._shown = _Shown()
 
     def show(self, done: int, total: int | None) -> None:
         share = "" if total is None else f' max="{max(total, 1)}" value="{done}"'
         of = "" if total is None else f" of {human_size(total)}"
         text = f"{self._label} <progress{share}></progress> {human_size(done)}{of}"
-        self._shown.update(self._html(f"<label>{text}</label>"))
+        self._shown.write(f"<label>{text}</label>")
 
     def close(self) -> None:
-        self._shown.update(self._html(""))
+        self._shown.end()
+
+
+class _Shown:
+    """A place below the cell; a notebook that is kept keeps nothing there, least of all a widget that nobody has."""
+
+    def __init__(self, widget: object = None) -> None:
+        ipython: Any = import_module("IPython.display")
+        self._html = ipython.HTML
+        self._place = ipython.display(self._html("") if widget is None else widget, display_id=True)
+
+    def write(self, html: str) -> None:
+        self._place.update(self._html(html))
+
+    def end(self) -> None:
+        self.write("")

@@ -6,9 +6,10 @@ the calling thread; `dcos_etcd.aio` awaits the same steps.
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Generator
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 
-__all__ = ["Calculation", "Steps", "Work", "blocking", "steps_of", "waited"]
+__all__ = ["Calculation", "Steps", "Work", "blocking", "shorten", "steps_of", "waited"]
 
 R = TypeVar("R")
 
@@ -73,7 +74,11 @@ def blocking(verb: Callable[P, Steps[R]]) -> Callable[P, R]:
 
     @wraps(verb)
     def wait(*args: P.args, **kwargs: P.kwargs) -> R:
-        return waited(verb(*args, **kwargs))
+        try:
+            return waited(verb(*args, **kwargs))
+        except BaseException as error:
+            shorten(error)
+            raise
 
     # Signatures and documentation show what the caller gets.
     verb.__annotations__["return"] = verb.__annotations__["return"].removeprefix("Steps[").removesuffix("]")
@@ -84,6 +89,14 @@ def steps_of(verb: Callable[P, R]) -> Callable[P, Steps[R]]:
     """Give back the steps of a verb that `blocking` made."""
     steps: Callable[P, Steps[R]] = verb.__wrapped__  # type: ignore[attr-defined] # what `wraps` has left
     return steps
+
+
+def shorten(error: BaseException) -> None:
+    """Have a notebook show the frames of its user only, of an error that does not see to that by itself."""
+    if "IPython" in sys.modules and not hasattr(error, "_render_traceback_"):
+        from dcos_etcd import _traceback  # noqa: PLC0415 - only notebooks pay for it
+
+        error._render_traceback_ = partial(_traceback.lines, error)  # type: ignore[attr-defined] # IPython looks for it
 
 
 def waited(steps: Steps[R]) -> R:

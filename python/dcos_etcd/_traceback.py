@@ -1,4 +1,4 @@
-"""What a notebook shows of an error of this package: the lines of its user, what happened, and what to do.
+"""What a notebook shows of an error that came out of a verb: the lines of its user, what happened, and what to do.
 
 Frames of this package tell a user nothing that the message does not; `%debug`, and the traceback that the exception
 carries, still have all of them.
@@ -10,37 +10,41 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dcos_etcd._hints import hint
-
-if TYPE_CHECKING:
-    from dcos_etcd.exceptions import EtcdError
+from dcos_etcd.exceptions import EtcdError
 
 _PACKAGE = str(Path(__file__).parent)
 
 
-def lines(error: EtcdError) -> list[str]:
+def lines(error: BaseException) -> list[str]:
     """Give the lines that IPython shows instead of its own."""
     shown = [*_frames_and_message(error)]
-    if error.__cause__ is not None:
+    # Of other errors IPython has told it.
+    if error.__cause__ is not None and isinstance(error, EtcdError):
         shown += ["cause: " + "".join(traceback.format_exception_only(error.__cause__)).strip()]
     advice = hint(error, words="python")
     return [*shown, f"hint: {advice}"] if advice else shown
 
 
-def _frames_and_message(error: EtcdError) -> list[str]:
+def _frames_and_message(error: BaseException) -> list[str]:
     """Let IPython write the frames of its user, in whichever of its modes and colours was chosen."""
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:
         return "".join(traceback.format_exception_only(error)).splitlines()
-    # A twin without a context: IPython would go on with the frames of what came before.
-    rebuild, arguments, *_ = error.__reduce__()
-    twin = rebuild(*arguments)
-    twin.__suppress_context__ = True
-    found: list[str] = shell.InteractiveTB.structured_traceback(type(error), twin, _outside(error.__traceback__))
+    told = _without_context(error) if isinstance(error, EtcdError) else error
+    found: list[str] = shell.InteractiveTB.structured_traceback(type(error), told, _outside(error.__traceback__))
     return found
+
+
+def _without_context(error: EtcdError) -> EtcdError:
+    """Make a twin: IPython would go on with the frames of what came before."""
+    rebuild, arguments, *_ = error.__reduce__()
+    twin: EtcdError = rebuild(*arguments)
+    twin.__suppress_context__ = True
+    return twin
 
 
 def _outside(frames: TracebackType | None) -> TracebackType | None:

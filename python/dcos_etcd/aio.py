@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from dcos_etcd import api, comparing, putting_back
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, STALL_TIMEOUT
 from dcos_etcd._progress import prepare
-from dcos_etcd._steps import steps_of
+from dcos_etcd._steps import shorten, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -363,8 +363,8 @@ async def _awaited(verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -
         ) from None
     if kwargs.get("progress") is True:
         await loop.run_in_executor(None, prepare)
-    steps = steps_of(verb)(*args, **kwargs)
     try:
+        steps = steps_of(verb)(*args, **kwargs)
         work = next(steps)
         while True:
             try:
@@ -376,6 +376,9 @@ async def _awaited(verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -
     except StopIteration as stop:
         result: R = stop.value
         return result
+    except BaseException as error:
+        shorten(error)
+        raise
 
 
 class _Teller(Generic[R]):

@@ -132,9 +132,11 @@ def verify_sheet(report: VerifyReport) -> Sheet:
     ]
     if report.manifest is not None:
         manifest = report.manifest
+        count = len(manifest.members)
+        members = f"{count} member{'s' if count != 1 else ''}"
         pairs += [
             ("taken", f"{plain(manifest.created_at)} by {manifest.tool} from {manifest.endpoint}"),
-            ("cluster", f"{manifest.cluster_id} (etcd {manifest.etcd_version}, {len(manifest.members)} members)"),
+            ("cluster", f"{manifest.cluster_id} (etcd {manifest.etcd_version}, {members})"),
         ]
     return Sheet("Verified snapshot", (fields([*pairs, ("verdict", "sound")], "good"),), report.warnings)
 

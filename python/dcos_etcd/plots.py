@@ -35,6 +35,9 @@ def room(stats: Stats, ax: Axes | None, *, by: str, most: int) -> Axes:
 
 def _by_prefix(stats: Stats, ax: Axes | None, most: int) -> Axes:
     groups = sorted(stats.prefixes, key=lambda group: (-weight(group), group.prefix))
+    if len(groups) == most + 1:
+        # The last one takes no more room than a bar for the others.
+        most += 1
     labels = [_label(readable(group.prefix) or "(none)") for group in groups[:most]]
     bars = [[group] for group in groups[:most]]
     if rest := groups[most:]:
@@ -61,7 +64,7 @@ def _by_revision(stats: Stats, ax: Axes | None) -> Axes:
         widths,
         align="edge",
         color=_NOW,
-        edgecolor="white",
+        edgecolor=drawn.get_facecolor(),
     )
     drawn.yaxis.set_major_formatter(_human)
     drawn.xaxis.set_major_formatter(_whole)
@@ -85,7 +88,8 @@ def members(diagnosis: Diagnosis, ax: Axes | None) -> Axes:
     drawn.barh(range(len(asked)), free, left=in_use, color=_FREE, label="free in the file")
     notes = [f" {_said(facts)}" for facts in asked]
     _sized(drawn, [_label(facts.name or facts.endpoint) for facts in asked], notes, size)
-    drawn.set_title(f"Databases of {len(asked)} members: {'healthy' if diagnosis.healthy else 'unhealthy'}")
+    databases = f"Databases of {len(asked)} members" if len(asked) != 1 else "Database of one member"
+    drawn.set_title(f"{databases}: {'healthy' if diagnosis.healthy else 'unhealthy'}")
     _explained(drawn)
     return drawn
 

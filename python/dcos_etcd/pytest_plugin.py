@@ -111,11 +111,21 @@ def _marked(node: nodes.Node) -> dict[str, Any]:
             known = ", ".join(f"{name}=" for name in MARKED)
             pytest.fail(f"{node.nodeid}: the mark etcd takes {known} and not {wrong[0]}", pytrace=False)
         said |= mark.kwargs
+    wrong_versions = [one for one in _each(said.get("version")) if not isinstance(one, str | None)]
+    wrong_members = [one for one in _each(said.get("members")) if one is not None and (type(one) is not int or one < 1)]
+    if wrong_versions:
+        pytest.fail(f"{node.nodeid}: version={wrong_versions[0]!r} is no text: write it in quotes", pytrace=False)
+    if wrong_members:
+        pytest.fail(f"{node.nodeid}: members={wrong_members[0]!r} is no number of members", pytrace=False)
     return said
 
 
 def _several(said: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(said, list | tuple)
+
+
+def _each(said: object) -> Sequence[Any]:
+    return said if _several(said) else [said]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

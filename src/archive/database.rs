@@ -71,13 +71,12 @@ impl<'a> Database<'a> {
         Ok(Facts { len: self.len, hash, trailer: trailer.first_chunk().copied() })
     }
 
-    /// The sink first: the hash may be made of what it wrote.
     fn emit(&mut self, piece: &Piece) -> Result<()> {
         if piece.is_empty() {
             return Ok(());
         }
+        self.hasher.take(piece.clone()).map_err(Error::io("hashing", self.path))?;
         (self.sink)(piece)?;
-        self.hasher.take(self.len, piece.clone()).map_err(Error::io("hashing", self.path))?;
         self.len += piece.len() as u64;
         Ok(())
     }

@@ -83,35 +83,26 @@ fn look(path: &Path) -> Result<(Kind, Vec<u8>, u64)> {
 /// compression, the tar or its entries, with the offset in the file or the stream that the message names;
 /// [`Error::Interrupted`]; [`Error::Io`]; what `sink` says.
 pub fn extract(path: &Path, sink: &mut dyn FnMut(&[u8]) -> Result<()>, progress: &dyn Progress) -> Result<Extracted> {
-    let input = open(path)?;
-    let work = Extraction { input: &input, index: worthwhile(&input), path, progress };
-    work.run(sink, None, |_| Ok(())).map(|(extracted, ())| extracted)
+    extract_and(path, sink, progress, |_| Ok(())).map(|(extracted, ())| extracted)
 }
 
-/// [`extract`] into the empty `file`. When all bytes of the database are in it, and the archive was read to its end,
-/// `meanwhile` gets their number and may read them, beside the hash, which is made of what lies in `file` as far as
-/// it could not keep up.
+/// [`extract`]. When `sink` has got all bytes of the database, and the archive was read to its end, `meanwhile` gets
+/// their number, while the last of them may still be hashed.
 ///
 /// # Errors
 /// As of [`extract`], and what `meanwhile` says.
-pub fn extract_into<T>(
+pub fn extract_and<T>(
     path: &Path,
-    file: &File,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     progress: &dyn Progress,
     meanwhile: impl FnOnce(u64) -> Result<T>,
 ) -> Result<(Extracted, T)> {
     let input = open(path)?;
-    let mut at = 0;
-    let mut sink = |bytes: &[u8]| {
-        file.write_all_at(bytes, at).map_err(Error::io("writing the database of", path))?;
-        at += bytes.len() as u64;
-        Ok(())
-    };
     let work = Extraction { input: &input, index: worthwhile(&input), path, progress };
-    work.run(&mut sink, Some(file), meanwhile)
+    work.run(sink, meanwhile)
 }
 
-/// Does for a bare database, which has to go nowhere, what [`extract_into`] does: hashes `file`, opened at `path`,
+/// Does for a bare database, which has to go nowhere, what [`extract_and`] does: hashes `file`, opened at `path`,
 /// beside `meanwhile`, which gets the number of the bytes of the database.
 ///
 /// # Errors
@@ -156,11 +147,9 @@ pub(super) struct Extraction<'a> {
 }
 
 impl Extraction<'_> {
-    /// Gives the bytes of the database to `sink`. Where it writes them to `file`, they may be read back from there.
     pub(super) fn run<T>(
         self,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-        file: Option<&File>,
         meanwhile: impl FnOnce(u64) -> Result<T>,
     ) -> Result<(Extracted, T)> {
         let Self { input, index, path, progress } = self;
@@ -170,7 +159,7 @@ impl Extraction<'_> {
             let (mut stream, thread) = Stream::start(scope, (input, index), path, progress)?;
             let kind = kind_of(&mut stream, wrapping)?;
             let sink: &mut Sink<'_> = &mut |bytes| sink(bytes);
-            let database = Database::new(sink, Hasher::start(scope, file, path)?, path);
+            let database = Database::new(sink, Hasher::start(scope, None, path)?, path);
             let found =
                 if kind.is_tar() { entries::walk(&mut stream, database)? } else { bare(&mut stream, database)? };
             let ending = stream.ending()?;

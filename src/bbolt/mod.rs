@@ -21,7 +21,7 @@
 //! # Who does what
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
-//! at everything and reports every broken rule. [`Patch`] changes a database by appending pages, and [`check_patched`]
+//! at everything and reports every broken rule; of leaves that passed by before it can go by [`Notes`]. [`Patch`] changes a database by appending pages, and [`check_patched`]
 //! looks at what it changed. [`BulkWriter`] makes a database of any size in one pass, [`build`] a small one in memory.
 
 pub mod layout;
@@ -31,6 +31,7 @@ mod bulk;
 mod encode;
 mod fault;
 mod meta;
+mod notes;
 mod order;
 mod page;
 mod page_set;
@@ -48,7 +49,8 @@ mod tests;
 pub use builder::{Builder, Entries, build};
 pub use bulk::{BulkLayout, BulkWriter};
 pub use meta::{Meta, PGID_NO_FREELIST};
+pub use notes::{Ends, Notes, Scribe};
 pub use patch::{Append, Patch, PatchPages};
 pub use patched::check_patched;
 pub use reader::{Bucket, Database, Element, Entry};
-pub use walk::{Part, Visitor, Walked, walk};
+pub use walk::{Part, Visitor, Walked, walk, walk_noted};

@@ -82,6 +82,9 @@ impl<'d, R: ReadAt> Pages<'d, R> {
             let wanted = ahead.saturating_mul(self.page_size).min(READ_AHEAD).max(length);
             self.fill(offset, wanted)?;
         }
+        if !self.source.holds(offset, length) {
+            return Err(left_out(number).into());
+        }
         let range = self.held(offset, length).ok_or_else(short)?;
         self.window.get(range).ok_or_else(|| short().into())
     }
@@ -129,6 +132,11 @@ pub(super) fn out_of_bounds(number: u64, high_water_mark: u64) -> Defect {
 pub(super) fn too_large(number: u64, bytes: u64) -> Defect {
     let message = format!("page {number}: spans {bytes} bytes, of which {MAX_SPAN} are read");
     Defect::new("page-span", message).on_page(number)
+}
+
+/// A page that the source does not have; whoever makes such a source goes back to one that is whole.
+fn left_out(number: u64) -> Defect {
+    Defect::new("page-left-out", format!("page {number}: left out of what was unpacked")).on_page(number)
 }
 
 /// A source that is packed knows its own damage; which page that is, it does not.

@@ -4,13 +4,15 @@
 //! the rest of the tree, is left to the walk, which goes through that subtree itself as if nobody had: so every defect
 //! is found and worded in one place, and the answer does not depend on who was faster.
 //!
-//! The threads read no page twice among themselves, and the walk none, so that a hostile file is read twice at the
-//! most.
+//! The threads read no page twice among themselves, but for branches that one comes upon where it looks for leaves, and
+//! the walk none, so that a hostile file is read twice at the most.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
+use super::notes::{Ends, Notes};
 use super::order::{Bounds, Order};
 use super::page::{Header, Kind, Page};
 use super::page_set::PageSet;
@@ -103,6 +105,7 @@ impl<P: Part> Crew<P> {
         source: &'s R,
         page_size: u64,
         high_water_mark: u64,
+        notes: Option<&'s Notes>,
         threads: usize,
     ) -> Option<Self>
     where
@@ -110,7 +113,8 @@ impl<P: Part> Crew<P> {
     {
         let (jobs, requests) = channel::<Request<P>>();
         let requests = Arc::new(Mutex::new(requests));
-        let taken = Arc::new(Mutex::new(PageSet::default()));
+        let taken = Arc::new(Mutex::new(Taken::default()));
+        let notes = notes.filter(|notes| notes.fit(page_size));
         let mut started = 0;
         for _ in 0..threads {
             let (requests, taken) = (Arc::clone(&requests), Arc::clone(&taken));
@@ -120,6 +124,9 @@ impl<P: Part> Crew<P> {
                     branch: Vec::new(),
                     taken: &taken,
                     page_size,
+                    high_water_mark,
+                    notes,
+                    ends: Ends::default(),
                 };
                 while let Some((job, answer)) = next(&requests) {
                     // Nobody waits for it when the walk was broken off.
@@ -153,17 +160,27 @@ fn next<P>(requests: &Mutex<Receiver<Request<P>>>) -> Option<Request<P>> {
     requests.lock().ok()?.recv().ok()
 }
 
+/// Pages that some thread has read.
+#[derive(Default)]
+struct Taken {
+    pages: PageSet,
+    /// Branches among them that were found where a leaf was looked for, and whose own turn is to come.
+    deeper: BTreeSet<u64>,
+}
+
 /// One thread's view of the file.
 struct Reader<'d, R> {
     pages: Pages<'d, R>,
     branch: Vec<u8>,
-    /// Pages that some thread has read.
-    taken: &'d Mutex<PageSet>,
+    taken: &'d Mutex<Taken>,
     page_size: u64,
+    high_water_mark: u64,
+    notes: Option<&'d Notes>,
+    ends: Ends,
 }
 
 /// A subtree that is left to the walk.
-enum Left {
+pub(super) enum Left {
     Deeper,
     Unsound,
 }
@@ -219,12 +236,23 @@ impl<R: ReadAt> Reader<'_, R> {
                 return Err(Left::Unsound);
             }
             previous = Some(element.key);
-            let ahead_pages = if self.pages.holds(element.pgid) { 1 } else { ahead(branch, index, self.page_size) };
-            let span = self.claim(element.pgid, ahead_pages, Kind::Leaf)?;
-            let leaf = sound(self.pages.page(element.pgid, span))?;
-            if !read_leaf(&leaf, Bounds { min: Some(element.key), max }, &mut subtree) {
-                return Err(Left::Unsound);
-            }
+            let bounds = Bounds { min: Some(element.key), max };
+            let note_of = |number| self.notes.and_then(|notes| notes.of(number));
+            let span = if let Some((span, note)) = note_of(element.pgid) {
+                self.noted(element.pgid, span, note, bounds, &mut subtree)?;
+                span
+            } else {
+                let next = elements.peek().and_then(|(_, next)| next.as_ref().ok());
+                // What lies ahead is of no use where it has notes.
+                let alone = self.pages.holds(element.pgid) || next.is_some_and(|next| note_of(next.pgid).is_some());
+                let ahead_pages = if alone { 1 } else { ahead(branch, index, self.page_size) };
+                let span = self.claim(element.pgid, ahead_pages, Kind::Leaf)?;
+                let leaf = sound(self.pages.page(element.pgid, span))?;
+                if let Some(last) = read_leaf(&leaf, bounds, &mut subtree.part)? {
+                    subtree.order.leaf_ends_with(last);
+                }
+                span
+            };
             match subtree.pages.last_mut() {
                 Some((first, count)) if first.saturating_add(*count) == element.pgid => *count += span,
                 _ => subtree.pages.push((element.pgid, span)),
@@ -233,11 +261,40 @@ impl<R: ReadAt> Reader<'_, R> {
         Ok(subtree)
     }
 
+    /// Takes in the leaf at page `number` as it was noted; what the note can't tell is held against the tree.
+    fn noted<P: Part>(
+        &mut self,
+        number: u64,
+        span: u64,
+        note: &[u8],
+        bounds: Bounds<'_>,
+        subtree: &mut Subtree<P>,
+    ) -> Result<(), Left> {
+        if number.checked_add(span).is_none_or(|end| end > self.high_water_mark) {
+            return Err(Left::Unsound);
+        }
+        self.take(number, span)?;
+        if !subtree.part.noted(note, &mut self.ends) {
+            return Err(Left::Unsound);
+        }
+        let Ends { first, last } = &self.ends;
+        // Keys ascend in a leaf of which there is a note.
+        if bounds.min.is_some_and(|min| first.as_slice() < min) || bounds.max.is_some_and(|max| last.as_slice() >= max)
+        {
+            return Err(Left::Unsound);
+        }
+        subtree.order.leaf_ends_with(last);
+        Ok(())
+    }
+
     /// Takes page `number` and its overflow, if it is what it should be and no thread has had it; gives its span.
     fn claim(&mut self, number: u64, ahead_pages: u64, kind: Kind) -> Result<u64, Left> {
-        self.take(number, 1)?;
+        if kind != Kind::Branch || !self.taken()?.deeper.remove(&number) {
+            self.take(number, 1)?;
+        }
         let header: Header = sound(self.pages.header(number, ahead_pages))?;
         if kind == Kind::Leaf && header.kind() == Kind::Branch {
+            self.taken()?.deeper.insert(number);
             return Err(Left::Deeper);
         }
         if header.wrong_id(number).is_some() || header.kind() != kind {
@@ -254,44 +311,50 @@ impl<R: ReadAt> Reader<'_, R> {
     }
 
     fn take(&self, first: u64, count: u64) -> Result<(), Left> {
-        let mut taken = self.taken.lock().map_err(|_| Left::Unsound)?;
-        if taken.has_any(first, count) {
+        let mut taken = self.taken()?;
+        let pages = &mut taken.pages;
+        if pages.has_any(first, count) {
             return Err(Left::Unsound);
         }
-        taken.insert_all(first, count);
+        pages.insert_all(first, count);
         Ok(())
+    }
+
+    fn taken(&self) -> Result<MutexGuard<'_, Taken>, Left> {
+        self.taken.lock().map_err(|_| Left::Unsound)
     }
 }
 
-/// Checks a leaf and puts its entries into the part; whether all of it was sound.
-fn read_leaf<P: Part>(leaf: &Page<'_>, bounds: Bounds<'_>, subtree: &mut Subtree<P>) -> bool {
+/// Checks a leaf and puts its entries into the part; gives its last key, if all of it is sound.
+pub(super) fn read_leaf<'p, P: Part>(
+    leaf: &Page<'p>,
+    bounds: Bounds<'_>,
+    part: &mut P,
+) -> Result<Option<&'p [u8]>, Left> {
     if leaf.table_defect().is_some() {
-        return false;
+        return Err(Left::Unsound);
     }
     let mut previous = None;
     let mut stretch = 0..0;
     for (index, element) in leaf.leaf_elements().enumerate() {
-        let Ok(element) = element else { return false };
+        let element = sound(element)?;
         if element.is_bucket() || bounds.leaf_defect(leaf, index, element.key, previous).is_some() {
-            return false;
+            return Err(Left::Unsound);
         }
         previous = Some(element.key);
-        if !subtree.part.entry(Element::new(leaf, &element)) {
-            return false;
+        if !part.entry(Element::new(leaf, &element)) {
+            return Err(Left::Unsound);
         }
         let range = element.range();
         if range.start == stretch.end {
             stretch.end = range.end;
         } else {
-            subtree.part.bytes(leaf.bytes().get(stretch).unwrap_or_default());
+            part.bytes(leaf.bytes().get(stretch).unwrap_or_default());
             stretch = range;
         }
     }
-    subtree.part.bytes(leaf.bytes().get(stretch).unwrap_or_default());
-    if let Some(last) = previous {
-        subtree.order.leaf_ends_with(last);
-    }
-    true
+    part.bytes(leaf.bytes().get(stretch).unwrap_or_default());
+    Ok(previous)
 }
 
 fn sound<T, E>(found: Result<T, E>) -> Result<T, Left> {

@@ -10,6 +10,7 @@ use std::thread::{self, available_parallelism};
 use super::fault::{Fault, read_error};
 use super::layout::{MAX_DEPTH, MAX_SPAN};
 use super::meta::PGID_NO_FREELIST;
+use super::notes::{Ends, Notes};
 use super::order::{Bounds, Order};
 use super::page::{BranchElement, Header, Kind, Page};
 use super::page_set::PageSet;
@@ -66,6 +67,13 @@ pub trait Part: Send {
     /// Keys and values of some entries, as they lie behind one another; all stretches together are those of all
     /// entries, in order.
     fn bytes(&mut self, stretch: &[u8]);
+
+    /// The next entries, those of a leaf of which a [`Scribe`](super::Scribe) took this note, whose keys go into `ends`.
+    /// `false` when the leaf has to be read.
+    fn noted(&mut self, note: &[u8], ends: &mut Ends) -> bool {
+        let _ = (note, ends);
+        false
+    }
 }
 
 /// Of a visitor that lets the entries go by.
@@ -94,22 +102,37 @@ pub struct Walked {
 /// [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says stop, [`Error::Io`](crate::Error::Io) (of
 /// a path `database`) when bytes could not be had. Defects are no errors; the visitor gets them.
 pub fn walk<R: ReadAt, V: Visitor>(db: &Database<R>, visitor: &mut V, progress: &dyn Progress) -> Result<Walked> {
-    let threads = if db.size() < SIDE_BY_SIDE { 1 } else { available_parallelism().map_or(1, usize::from) };
-    walk_on(db, visitor, progress, threads.min(MAX_THREADS))
+    walk_noted(db, None, visitor, progress)
 }
 
-/// [`walk`](walk()) with so many threads for the leaves; with one or none they are read by the walk itself.
+/// [`walk`](walk()), which does not read the leaves of which there are notes.
+///
+/// # Errors
+/// Those of [`walk`](walk()).
+pub fn walk_noted<R: ReadAt, V: Visitor>(
+    db: &Database<R>,
+    notes: Option<&Notes>,
+    visitor: &mut V,
+    progress: &dyn Progress,
+) -> Result<Walked> {
+    let threads = if db.size() < SIDE_BY_SIDE { 1 } else { available_parallelism().map_or(1, usize::from) };
+    walk_on(db, notes, visitor, progress, threads.min(MAX_THREADS))
+}
+
+/// [`walk_noted`] with so many threads for the leaves; with one or none they are read by the walk itself, unless there
+/// are notes.
 pub(super) fn walk_on<R: ReadAt, V: Visitor>(
     db: &Database<R>,
+    notes: Option<&Notes>,
     visitor: &mut V,
     progress: &dyn Progress,
     threads: usize,
 ) -> Result<Walked> {
-    if threads < 2 {
+    if threads < 2 && notes.is_none() {
         return Walker::new(db, visitor, progress, None).run(db);
     }
     thread::scope(|scope| {
-        let crew = Crew::start(scope, db.source(), db.page_size(), db.meta().high_water_mark, threads);
+        let crew = Crew::start(scope, db.source(), db.page_size(), db.meta().high_water_mark, notes, threads);
         Walker::new(db, visitor, progress, crew).run(db)
     })
 }

@@ -19,16 +19,28 @@ const MAX_DANGLING: usize = 128 << 10;
 /// Most stored leases that keys are compared with, of 8 bytes each.
 pub(super) const MAX_LEASES: usize = 1 << 20;
 
-/// A key by 128 bits.
+/// A key by 96 bits.
 ///
 /// Two keys with one fingerprint would make the count one too small. The two hashers are keyed at random in each
 /// process, so no file can be made to bring that about. Of the first half the table keeps only where it put the
 /// second: two keys are one to it when the second halves agree and the first ones lead to the same run of slots,
 /// which for four million keys happens once in 10^11 readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Fingerprint {
-    place: u64,
-    tag: u64,
+pub(super) struct Fingerprint {
+    pub(super) place: u32,
+    pub(super) tag: u64,
+}
+
+/// Makes fingerprints; the same on every thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hashers(Arc<(RandomState, RandomState)>);
+
+impl Hashers {
+    pub(super) fn fingerprint(&self, key: &[u8]) -> Fingerprint {
+        // The upper half decides where among the slots it begins.
+        let place = u32::try_from(self.0.0.hash_one(key) >> 32).unwrap_or_default();
+        Fingerprint { place, tag: self.0.1.hash_one(key) }
+    }
 }
 
 /// What a record does to the set of live keys.
@@ -50,7 +62,7 @@ pub(super) struct Change {
 /// Makes changes of records; the same on every thread.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
-    hashers: Arc<(RandomState, RandomState)>,
+    hashers: Hashers,
     /// Ids of the stored leases, ascending; `None` where they are not compared.
     leases: Option<Arc<[i64]>>,
     share: Share,
@@ -72,7 +84,11 @@ impl Share {
 impl Reading {
     /// What a record does; `None` where its key is in another share.
     pub(super) fn change(&self, key: &[u8], lease: i64, tombstone: bool) -> Option<Change> {
-        let key = Fingerprint { place: self.hashers.0.hash_one(key), tag: self.hashers.1.hash_one(key) };
+        self.change_of(self.hashers.fingerprint(key), lease, tombstone)
+    }
+
+    /// What a record of the key with this fingerprint does.
+    pub(super) fn change_of(&self, key: Fingerprint, lease: i64, tombstone: bool) -> Option<Change> {
         let stored = || self.leases.as_ref().is_none_or(|leases| leases.binary_search(&lease).is_ok());
         let act = if tombstone {
             Act::Delete
@@ -103,19 +119,19 @@ pub(super) struct Census {
 
 impl Census {
     /// For a database of `size` bytes that stores `leases` (`None` where they are not to be compared).
-    pub(super) fn new(size: u64, leases: Option<Vec<i64>>) -> Self {
+    pub(super) fn new(size: u64, hashers: Hashers, leases: Option<Vec<i64>>) -> Self {
         let slots = usize::try_from(size / BYTES_PER_KEY).unwrap_or(MAX_SLOTS);
-        Self::with_limits(slots.clamp(1 << 10, MAX_SLOTS), MAX_DANGLING, leases)
+        Self::with_limits(slots.clamp(1 << 10, MAX_SLOTS), MAX_DANGLING, hashers, leases)
     }
 
-    fn with_limits(slots: usize, max_dangling: usize, leases: Option<Vec<i64>>) -> Self {
+    fn with_limits(slots: usize, max_dangling: usize, hashers: Hashers, leases: Option<Vec<i64>>) -> Self {
         let leases = leases.map(|mut leases| {
             leases.sort_unstable();
             leases.into()
         });
         let share = Share { index: 0, of: 1 };
         Self {
-            reading: Reading { hashers: Arc::default(), leases, share },
+            reading: Reading { hashers, leases, share },
             table: Table::new(slots),
             dangling: HashSet::new(),
             max_dangling,
@@ -281,7 +297,7 @@ impl Table {
     fn probe(&self, key: Fingerprint) -> impl Iterator<Item = usize> + use<> {
         let slots = self.slots.len();
         // Less than the number of slots, so it fits.
-        let start = usize::try_from(scaled(key.place, slots as u64)).unwrap_or_default();
+        let start = usize::try_from(scaled(u64::from(key.place) << 32, slots as u64)).unwrap_or_default();
         (start..slots).chain(0..start)
     }
 }
@@ -346,7 +362,7 @@ mod tests {
             max_dangling in 1_usize..40,
         ) {
             let leases: Vec<i64> = BTreeSet::into_iter(leases).collect();
-            let mut census = Census::with_limits(slots, max_dangling, Some(leases.clone()));
+            let mut census = Census::with_limits(slots, max_dangling, Hashers::default(), Some(leases.clone()));
             let (live, dangling, _) = counted(&mut census, &records);
             prop_assert_eq!((live, dangling), expected(&records, &leases));
         }
@@ -356,7 +372,7 @@ mod tests {
     fn what_fits_is_counted_in_one_reading_and_what_does_not_in_shares() {
         let records: Vec<Record> = (0..10_000).map(|key| (key, Some(0))).collect();
         for (slots, readings) in [(12_000, 1), (10_000, 3), (2_000, 8)] {
-            let mut census = Census::with_limits(slots, MAX_DANGLING, None);
+            let mut census = Census::with_limits(slots, MAX_DANGLING, Hashers::default(), None);
             assert_eq!(counted(&mut census, &records), (10_000, 0, readings), "{slots} slots");
         }
     }
@@ -368,13 +384,13 @@ mod tests {
             [(key, Some(0)), (key, None)]
         });
         let records: Vec<Record> = churn.chain([(7, Some(0))]).collect();
-        let mut census = Census::with_limits(64, MAX_DANGLING, None);
+        let mut census = Census::with_limits(64, MAX_DANGLING, Hashers::default(), None);
         assert_eq!(counted(&mut census, &records), (1, 0, 1));
     }
 
     #[test]
     fn the_table_is_as_large_as_the_database_may_need_and_no_larger_than_its_bound() {
-        let slots = |size| Census::new(size, None).table.slots.len();
+        let slots = |size| Census::new(size, Hashers::default(), None).table.slots.len();
         assert_eq!(
             (slots(0), slots(1 << 20), slots(1 << 28), slots(1 << 40)),
             (1 << 10, 1 << 15, MAX_SLOTS, MAX_SLOTS)

@@ -14,8 +14,23 @@ const POWERS: usize = 67;
 /// `x` to the powers of 1, 2, 4, 8 and so on.
 static SQUARES: [u32; POWERS] = squares();
 
+/// What so many bytes that follow multiply by, up to 255 of them.
+static BYTES: [u32; 256] = powers(SQUARES_OF_BYTE);
+/// The same for stretches of 256 bytes.
+static PAGES: [u32; 256] = powers(SQUARES_OF_PAGE);
+/// Which of [`SQUARES`] one byte multiplies by, and which 256 do.
+const SQUARES_OF_BYTE: usize = 3;
+const SQUARES_OF_PAGE: usize = 11;
+
 /// The CRC of two stretches of bytes, one behind the other, the second of which has `len` bytes.
 pub(super) fn combine(first: u32, second: u32, len: usize) -> u32 {
+    // The length of a leaf, of which there are many.
+    if let Ok(short) = u16::try_from(len) {
+        let [low, high] = short.to_le_bytes().map(usize::from);
+        if let (Some(low), Some(high)) = (BYTES.get(low), PAGES.get(high)) {
+            return product(product(*low, *high), first) ^ second;
+        }
+    }
     let (mut power, mut rest) = (ONE, len);
     for square in SQUARES.iter().skip(3) {
         if rest == 0 {
@@ -52,6 +67,18 @@ const fn squares() -> [u32; POWERS] {
     squares
 }
 
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which refuses what is out of bounds")]
+const fn powers(square: usize) -> [u32; 256] {
+    let base = squares()[square];
+    let mut powers = [ONE; 256];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = product(powers[at - 1], base);
+        at += 1;
+    }
+    powers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_length_of_any_size_is_that_of_the_crate() {
-        for len in [1, 4_095, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 40) + 12_345] {
+        for len in [1, 255, 256, 4_095, 65_535, 65_536, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 40) + 12_345] {
             assert_eq!(combine(0x1234_5678, 0x9abc_def0, len), crc32c::crc32c_combine(0x1234_5678, 0x9abc_def0, len));
         }
     }

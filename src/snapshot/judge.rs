@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::bbolt::{Database, Element, Part, Visitor, Walked, walk};
+use crate::bbolt::{Database, Element, Ends, Part, Visitor, Walked, walk_noted};
 use crate::defect::Defect;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -12,8 +12,9 @@ use crate::schema::{
     KeyValue, Lease, Revision, RevisionKey, StoreMeta, StoredMember, buckets, parse_member_id, parse_u64,
 };
 
-use super::census::{Census, Change, MAX_LEASES, Reading};
+use super::census::{Census, Change, Hashers, MAX_LEASES, Reading};
 use super::crc::combine;
+use super::note::{KeyNotes, Noted};
 
 /// More defects than this say nothing that these do not; the rest are counted.
 const MAX_DEFECTS: usize = 10_000;
@@ -116,10 +117,21 @@ impl Contents {
     /// # Errors
     /// Those of [`walk`](walk()).
     pub fn read<R: ReadAt>(database: &Database<R>, progress: &dyn Progress) -> Result<(Self, Walked, Vec<Defect>)> {
-        let mut judge = Judge::new(Census::new(database.size(), stored_leases(database)));
-        let walked = walk(database, &mut judge, progress)?;
+        Self::read_noted(database, None, progress)
+    }
+
+    /// [`Contents::read`], which goes by notes of the leaves of which there are some.
+    pub(super) fn read_noted<R: ReadAt>(
+        database: &Database<R>,
+        notes: Option<&KeyNotes>,
+        progress: &dyn Progress,
+    ) -> Result<(Self, Walked, Vec<Defect>)> {
+        let hashers = notes.map_or_else(Hashers::default, KeyNotes::hashers);
+        let notes = notes.map(KeyNotes::notes);
+        let mut judge = Judge::new(Census::new(database.size(), hashers, stored_leases(database)));
+        let walked = walk_noted(database, notes, &mut judge, progress)?;
         while judge.census.next_reading() && judge.defects.is_empty() {
-            walk(database, &mut Recount { census: &mut judge.census, is_key: false }, progress)?;
+            walk_noted(database, notes, &mut Recount { census: &mut judge.census, is_key: false }, progress)?;
         }
         let (contents, defects) = judge.finish();
         Ok((contents, walked, defects))
@@ -314,6 +326,27 @@ impl KeyPart {
         let (first, last) = (None, None);
         Self { reading, crc: 0, len: 0, revisions: 0, misfiled: 0, first, last, changes: Vec::new() }
     }
+
+    /// Takes in a leaf as it was noted; `None` when it has to be read.
+    fn take(&mut self, noted: &Noted<'_>) -> Option<()> {
+        if self.last == Some(noted.first.revision) {
+            return None;
+        }
+        self.first = self.first.or(Some(noted.first.revision));
+        self.last = Some(noted.last.revision);
+        self.crc = combine(self.crc, noted.crc, noted.len);
+        self.len += noted.len;
+        self.revisions += noted.revisions;
+        self.misfiled += noted.misfiled;
+        for record in noted.records() {
+            let (key, lease, tombstone) = record?;
+            if self.changes.len() >= MAX_CHANGES {
+                return None;
+            }
+            self.changes.extend(self.reading.change_of(key, lease, tombstone));
+        }
+        Some(())
+    }
 }
 
 impl Part for KeyPart {
@@ -335,18 +368,24 @@ impl Part for KeyPart {
         self.crc = crc32c::crc32c_append(self.crc, stretch);
         self.len += stretch.len();
     }
+
+    fn noted(&mut self, note: &[u8], ends: &mut Ends) -> bool {
+        let Some(noted) = Noted::parse(note) else { return false };
+        noted.put_ends(ends);
+        self.take(&noted).is_some()
+    }
 }
 
 /// What is judged of a value of bucket `key`.
-struct Version<'a> {
-    key: &'a [u8],
-    lease: i64,
+pub(super) struct Version<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) lease: i64,
     /// `mod_revision` is not the revision that it lies under.
-    misfiled: bool,
+    pub(super) misfiled: bool,
 }
 
 impl<'a> Version<'a> {
-    fn parse(at: RevisionKey, value: &'a [u8]) -> std::result::Result<Self, String> {
+    pub(super) fn parse(at: RevisionKey, value: &'a [u8]) -> std::result::Result<Self, String> {
         let KeyValue { key, mod_revision, lease, .. } = KeyValue::parse(value)?;
         // The marker that a revision bump leaves behind is empty on purpose, a tombstone has a key only.
         let misfiled = !at.tombstone && mod_revision != at.revision.main && !value.is_empty();
@@ -369,6 +408,10 @@ impl Part for Recounted {
     }
 
     fn bytes(&mut self, _stretch: &[u8]) {}
+
+    fn noted(&mut self, note: &[u8], ends: &mut Ends) -> bool {
+        self.0.noted(note, ends)
+    }
 }
 
 impl Visitor for Recount<'_> {

@@ -1,13 +1,14 @@
 //! The ways from a file to a verified snapshot.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{self, Extracted, HASH_LEN, Kind};
 use crate::bbolt::{Database, Walked};
 use crate::defect::Defect;
-use crate::durable::{sync_beside, unnamed_file};
+use crate::durable::{WriteBack, sync_beside, unnamed_file};
 use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::progress::Progress;
@@ -16,7 +17,13 @@ use crate::schema::NEWEST_STORAGE;
 use crate::version::Version;
 
 use super::judge::Contents;
+use super::note::KeyNotes;
 use super::report::{Status, VerifyReport};
+use super::sparse::{Sparse, SparseWriter};
+
+/// Bytes of a database from which on it is worth while to leave leaves out of what is unpacked; smaller ones have trees
+/// so low that no leaf is ever judged by its note.
+const LARGE: u64 = 64 << 20;
 
 /// What is not insisted on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,9 +34,9 @@ pub struct VerifyOptions {
 
 /// A database that passed every check, in a file that can be read at random.
 #[derive(Debug)]
-pub struct VerifiedSnapshot {
+pub struct VerifiedSnapshot<R: ReadAt = FileSource> {
     path: PathBuf,
-    database: Database<FileSource>,
+    database: Database<R>,
     extracted: Extracted,
     contents: Contents,
     walked: Walked,
@@ -44,25 +51,29 @@ impl VerifiedSnapshot {
     pub fn open(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
         if archive::kind(path)? == Kind::Database {
             let file = File::open(path).map_err(Error::io("opening", path))?;
-            let walk = |len| Traversed::new(&file, len, path, progress);
+            let walk = |len| Traversed::new(&file, len, path, None, progress);
             let (extracted, traversed) = archive::hash_in_place(path, &file, progress, walk)?;
             return Self::judge(path, extracted, traversed, options);
         }
-        let (extracted, traversed) = spooled(path, |spool| extract(path, spool, progress))?;
+        let (extracted, traversed) = spooled(path, |spool| unpack(path, spool, progress))?;
         Self::judge(path, extracted, traversed, options)
     }
 
     /// Copies the database of the snapshot at `path` into the empty `file`, verifies the copy, and puts it on stable
     /// storage meanwhile.
     pub fn copy_to(path: &Path, file: &File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
-        let (extracted, traversed) = archive::extract_into(path, file, progress, |len| {
-            let (traversed, synced) = sync_beside(file, || Traversed::new(file, len, path, progress));
+        // The disk begins at once, so that the sync finds little to do.
+        let mut copy = WriteBack::new(file);
+        let (extracted, traversed) = extract(path, &mut copy, progress, |len, notes| {
+            let (traversed, synced) = sync_beside(file, || Traversed::new(file, len, path, Some(notes), progress));
             synced.map_err(Error::io("syncing the copy of", path)).and(traversed)
         })?;
         Self::judge(path, extracted, traversed, options)
     }
+}
 
-    fn judge(path: &Path, extracted: Extracted, traversed: Traversed, options: VerifyOptions) -> Result<Self> {
+impl<R: ReadAt> VerifiedSnapshot<R> {
+    fn judge(path: &Path, extracted: Extracted, traversed: Traversed<R>, options: VerifyOptions) -> Result<Self> {
         let mut defects = Vec::new();
         let hash_checked = check_hash(&extracted, options, &mut defects);
         check_manifest(&extracted, &mut defects);
@@ -92,7 +103,7 @@ impl VerifiedSnapshot {
 
     /// The database, to be read.
     #[must_use]
-    pub fn database(&self) -> &Database<FileSource> {
+    pub fn database(&self) -> &Database<R> {
         &self.database
     }
 
@@ -153,6 +164,9 @@ impl VerifiedSnapshot {
 /// Judges the snapshot at `path`; what is wrong comes as [`Error::Corrupt`] with every defect. What a later etcd wrote
 /// cannot be judged: [`Error::StorageVersion`].
 pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<VerifyReport> {
+    if let Some((extracted, traversed)) = glance(path, progress)? {
+        return VerifiedSnapshot::judge(path, extracted, traversed, options).map(|snapshot| snapshot.report());
+    }
     VerifiedSnapshot::open(path, options, progress).map(|snapshot| snapshot.report())
 }
 
@@ -161,15 +175,23 @@ pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> R
 /// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
 pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     let mut defects = Vec::new();
+    if let Some((extracted, traversed)) = glance(path, progress)? {
+        check_hash(&extracted, VerifyOptions::default(), &mut defects);
+        return figures(path, traversed, defects);
+    }
     let traversed = if archive::kind(path)? == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
-        Traversed::new(&file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len }, path, progress)?
+        Traversed::new(&file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len }, path, None, progress)?
     } else {
-        let (extracted, traversed) = spooled(path, |spool| extract(path, spool, progress))?;
+        let (extracted, traversed) = spooled(path, |spool| unpack(path, spool, progress))?;
         check_hash(&extracted, VerifyOptions::default(), &mut defects);
         traversed
     };
+    figures(path, traversed, defects)
+}
+
+fn figures<R: ReadAt>(path: &Path, traversed: Traversed<R>, mut defects: Vec<Defect>) -> Result<Status> {
     let (database, contents, _) = traversed.into_sound(path, &mut defects)?;
     if defects.is_empty() {
         Ok(status_of(&database, &contents))
@@ -186,7 +208,9 @@ pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
 /// [`Error::Io`]; [`Error::Interrupted`].
 pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
     let (file, extracted) = spooled(path, |spool| {
-        let (extracted, ()) = archive::extract_into(path, spool, progress, |_| Ok(()))?;
+        let mut spool = spool;
+        let mut sink = |bytes: &[u8]| spool.write_all(bytes).map_err(Error::io("writing the database of", path));
+        let extracted = archive::extract(path, &mut sink, progress)?;
         Ok((spool.try_clone().map_err(Error::io("opening", path))?, extracted))
     })?;
     let mut defects = Vec::new();
@@ -209,20 +233,28 @@ fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {
 }
 
 /// A database that was walked, or what keeps it from being opened.
-struct Traversed(std::result::Result<Found, Vec<Defect>>);
+pub(super) struct Traversed<R: ReadAt = FileSource>(pub(super) std::result::Result<Found<R>, Vec<Defect>>);
 
 /// What a walk found, with its defects.
-type Found = (Database<FileSource>, Contents, Walked, Vec<Defect>);
+pub(super) type Found<R> = (Database<R>, Contents, Walked, Vec<Defect>);
 
 impl Traversed {
-    /// Walks the first `len` bytes of `file`, whose place in messages is `path`.
-    fn new(file: &File, len: u64, path: &Path, progress: &dyn Progress) -> Result<Self> {
+    /// Walks the first `len` bytes of `file`, whose place in messages is `path`, but for leaves of which there are
+    /// `notes`.
+    fn new(file: &File, len: u64, path: &Path, notes: Option<&KeyNotes>, progress: &dyn Progress) -> Result<Self> {
         let file = file.try_clone().map_err(Error::io("opening", path))?;
-        let database = match Database::open(FileSource::new(file, len)) {
+        Self::of(FileSource::new(file, len), path, notes, progress)
+    }
+}
+
+impl<R: ReadAt> Traversed<R> {
+    /// Walks all of `source`.
+    fn of(source: R, path: &Path, notes: Option<&KeyNotes>, progress: &dyn Progress) -> Result<Self> {
+        let database = match Database::open(source) {
             Ok(database) => database,
             Err(defects) => return Ok(Self(Err(defects))),
         };
-        let read = Contents::read(&database, progress);
+        let read = Contents::read_noted(&database, notes, progress);
         let (contents, walked, found) = read.map_err(|error| match error {
             Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
             other => other,
@@ -231,7 +263,7 @@ impl Traversed {
     }
 
     /// Adds the defects to those that are known; an error when there is no database to go on with.
-    fn into_sound(self, path: &Path, defects: &mut Vec<Defect>) -> Result<(Database<FileSource>, Contents, Walked)> {
+    fn into_sound(self, path: &Path, defects: &mut Vec<Defect>) -> Result<(Database<R>, Contents, Walked)> {
         match self.0 {
             Ok((database, contents, walked, found)) => {
                 defects.extend(found);
@@ -292,9 +324,55 @@ fn lossy(etcd_version: &str) -> Option<String> {
     })
 }
 
-/// Extracts the database of the snapshot at `path` into the empty `file`, and walks it there beside the hash.
-fn extract(path: &Path, file: &File, progress: &dyn Progress) -> Result<(Extracted, Traversed)> {
-    archive::extract_into(path, file, progress, |len| Traversed::new(file, len, path, progress))
+/// Writes the database of the snapshot at `path` into the empty `file`, and walks it there beside the hash.
+fn unpack(path: &Path, file: &File, progress: &dyn Progress) -> Result<(Extracted, Traversed)> {
+    let walk = |len, notes: &KeyNotes| Traversed::new(file, len, path, Some(notes), progress);
+    extract(path, &mut { file }, progress, walk)
+}
+
+/// Writes the database of the snapshot at `path` to `to`, and takes notes of what passes by: `meanwhile` gets them with
+/// the length of the database.
+fn extract<T>(
+    path: &Path,
+    to: &mut dyn Write,
+    progress: &dyn Progress,
+    meanwhile: impl FnOnce(u64, &KeyNotes) -> Result<T>,
+) -> Result<(Extracted, T)> {
+    let notes = RefCell::new(KeyNotes::default());
+    let mut sink = |bytes: &[u8]| {
+        notes.borrow_mut().take(bytes);
+        to.write_all(bytes).map_err(Error::io("writing the database of", path))
+    };
+    archive::extract_and(path, &mut sink, progress, |len| meanwhile(len, &notes.borrow()))
+}
+
+/// Judges the database inside a large archive without having all of it in a file: what passes by is noted, and written
+/// down as far as it can't be. `None` for what is none, and where something is wrong with the pages: what that is, only
+/// a walk through all of them can tell.
+fn glance(path: &Path, progress: &dyn Progress) -> Result<Option<(Extracted, Traversed<Sparse>)>> {
+    if archive::kind(path)? == Kind::Database || archive::announced_len(path)? < LARGE {
+        return Ok(None);
+    }
+    glanced(path, progress)
+}
+
+pub(super) fn glanced(path: &Path, progress: &dyn Progress) -> Result<Option<(Extracted, Traversed<Sparse>)>> {
+    let (extracted, traversed) = spooled(path, |spool| {
+        let writing = || Error::io("writing the database of", path);
+        let passing = RefCell::new((KeyNotes::default(), SparseWriter::new(spool)));
+        let mut sink = |bytes: &[u8]| {
+            let (notes, writer) = &mut *passing.borrow_mut();
+            let (left_out, page_size) = notes.take(bytes);
+            writer.write(bytes, left_out, page_size).map_err(writing())
+        };
+        archive::extract_and(path, &mut sink, progress, |_| {
+            let (notes, writer) = passing.replace((KeyNotes::default(), SparseWriter::new(spool)));
+            let source = writer.finish().map_err(writing())?;
+            Traversed::of(source, path, Some(&notes), progress)
+        })
+    })?;
+    let sound = matches!(&traversed.0, Ok((.., defects)) if defects.is_empty());
+    Ok(sound.then_some((extracted, traversed)))
 }
 
 /// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens.

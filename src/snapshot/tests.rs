@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::note::KeyNotes;
 use super::*;
-use crate::bbolt::{Entries, build};
+use crate::bbolt::{Database, Entries, build};
 use crate::error::Error;
 use crate::progress::NoProgress;
 use crate::proto::{put_bytes, put_uint};
@@ -84,11 +88,70 @@ impl Scratch {
 
 fn judged(buckets: &Buckets) -> std::result::Result<VerifyReport, Vec<&'static str>> {
     let scratch = Scratch::new();
-    let path = scratch.file(&with_trailer(build(PAGE_SIZE, buckets)));
+    let database = build(PAGE_SIZE, buckets);
+    judged_by_notes(&database);
+    let path = scratch.file(&with_trailer(database));
     match verify(&path, VerifyOptions::default(), &NoProgress) {
         Ok(report) => Ok(report),
         Err(Error::Corrupt { defects, .. }) => Err(defects.iter().map(|defect| defect.code).collect()),
         Err(other) => panic!("{other}"),
+    }
+}
+
+/// Judges by notes, which must come to what a walk through everything comes to; says whether the leaves that were noted
+/// could be left out meanwhile.
+fn judged_by_notes(database: &Vec<u8>) -> bool {
+    let opened = Database::open(database).unwrap();
+    let plain = Contents::read(&opened, &NoProgress).unwrap();
+    for stretch in [database.len(), 50_001] {
+        let mut notes = KeyNotes::default();
+        for bytes in database.chunks(stretch) {
+            notes.take(bytes);
+        }
+        assert_eq!(Contents::read_noted(&opened, Some(&notes), &NoProgress).unwrap(), plain);
+    }
+    let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&with_trailer(database.clone())).unwrap();
+    let scratch = Scratch::new();
+    let glanced = open::glanced(&scratch.file(&packed.finish().unwrap()), &NoProgress).unwrap();
+    if let Some((_, traversed)) = &glanced {
+        let Ok((_, contents, walked, defects)) = &traversed.0 else { panic!("what was glanced at was not opened") };
+        assert_eq!((contents, walked, defects), (&plain.0, &plain.1, &plain.2));
+    }
+    glanced.is_some()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+    #[test]
+    fn a_tree_of_many_leaves_is_judged_by_their_notes(
+        records in proptest::collection::vec((0..3_000_u32, 0..20_u8, 0..9_000_usize), 20_000),
+    ) {
+        let mut buckets = sound();
+        for (main, (key, what, len)) in (10_u64..).zip(records) {
+            let (key, stored) = (key.to_be_bytes(), at(main.cast_signed(), 0));
+            // A few values of several pages; deletions; leases that are stored and that are not; wrong revisions.
+            let value = vec![7; if len < 8_900 { len % 90 } else { len }];
+            match what {
+                0..3 => {
+                    let mut deletion = Vec::new();
+                    put_bytes(&mut deletion, 1, &key);
+                    put(&mut buckets, buckets::KEY, tombstone(main.cast_signed()), deletion);
+                }
+                3..6 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main, 1, &value, what.into())),
+                6..8 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main, 1, &value, 7)),
+                8 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main + 1, 1, &value, 0)),
+                _ => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main, 1, &value, 0)),
+            }
+        }
+        // Three levels and four.
+        for page_size in [PAGE_SIZE, PAGE_SIZE / 4] {
+            let mut database = build(page_size, &buckets);
+            prop_assert!(judged_by_notes(&database));
+            // What is wrong anywhere is found by the walk that reads all.
+            database[2_000_000] ^= 1;
+            judged_by_notes(&database);
+        }
     }
 }
 

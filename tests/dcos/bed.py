@@ -52,6 +52,9 @@ STAND_INS = Path(__file__).with_name("stand_ins")
 READY_TIMEOUT = 60.0
 """Seconds that members may take until they see a leader."""
 
+UNIT_INTERVAL = 0.2
+"""Seconds between two questions to the unit while its etcd is waited for: each is a few processes."""
+
 Variant = Literal["open", "enterprise"]
 
 
@@ -299,9 +302,12 @@ class Master:
             NotReadyError: It stopped by itself, or was not ready in time.
         """
         deadline = time.monotonic() + timeout
+        next_look = 0.0
         while not self.ready():
-            if not self.running:
-                raise NotReadyError(f"{self.name} stopped by itself\n{self.log_tail()}")
+            if time.monotonic() > next_look:
+                if not self.running:
+                    raise NotReadyError(f"{self.name} stopped by itself\n{self.log_tail()}")
+                next_look = time.monotonic() + UNIT_INTERVAL
             if time.monotonic() > deadline:
                 raise NotReadyError(f"{self.name} was not ready within {timeout:g} s\n{self.log_tail()}")
             time.sleep(0.02)
@@ -459,10 +465,22 @@ class Certificates:
         import trustme  # noqa: PLC0415 - only the enterprise variant needs it
 
         self.authority = trustme.CA()
+        self._equip()
+
+    def _equip(self) -> None:
         self.client = self.authority.issue_cert("client.dcos", common_name="root")
         self._context = ssl.create_default_context(cadata=self.authority.cert_pem.bytes().decode())
         with self.client.private_key_and_cert_chain_pem.tempfile() as path:
             self._context.load_cert_chain(path)
+
+    def __getstate__(self) -> tuple[bytes, bytes]:
+        return self.authority.cert_pem.bytes(), self.authority.private_key_pem.bytes()
+
+    def __setstate__(self, state: tuple[bytes, bytes]) -> None:
+        import trustme  # noqa: PLC0415
+
+        self.authority = trustme.CA.from_pem(*state)
+        self._equip()
 
     def context(self) -> ssl.SSLContext:
         """A client's settings for the standard library."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dcos.bed import Variant
+    from workshop import Workshop
 
 MAIN_RELEASE = "3.4"
 """What DC/OS runs."""
@@ -45,15 +46,14 @@ def make_bed(machines: type[Bed], tmp_path: Path) -> Iterator[Callable[..., Bed]
 
 
 @pytest.fixture(scope="session")
-def past(machines: type[Bed], tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Variant], Past]:
+def past(machines: type[Bed], workshop: Workshop) -> Callable[[int, Variant], Past]:
     """What clusters left behind, by number of masters and variant; made when first asked for."""
-    made: dict[tuple[int, Variant], Past] = {}
 
     def get(masters: int, variant: Variant) -> Past:
-        if (masters, variant) not in made:
-            directory = tmp_path_factory.mktemp(f"past-{masters}-{variant}")
-            made[masters, variant] = make_past(machines, directory, masters, variant, release(MAIN_RELEASE))
-        return made[masters, variant]
+        return workshop.get(
+            f"past-{masters}-{variant}",
+            lambda directory: make_past(machines, directory, masters, variant, release(MAIN_RELEASE)),
+        )
 
     return get
 

@@ -25,6 +25,7 @@ HOW_TO_GET_ONE = (
 """Advice for a machine without etcd."""
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+\S*")
+_VERSION_OR_LINE = re.compile(r"\d+(\.\d+(\.\d+\S*)?)?")
 _SPECIFIER = re.compile(r"\s*[<>=!~]")
 
 
@@ -97,7 +98,7 @@ class EtcdBinaries:
 
         Raises:
             BinariesNotFoundError: There is none.
-            ValueError: `version` is no range.
+            ValueError: `version` is none of these.
         """
         given = [Path(directory) for directory in directories]
         for place in _places(given):
@@ -110,12 +111,16 @@ class EtcdBinaries:
         """Whether it is of the version, the line or the range that `find` takes.
 
         Raises:
-            ValueError: `version` is no range.
+            ValueError: `version` is none of these.
         """
         if version is None:
             return True
         if _SPECIFIER.match(version):
             return _range(version)(self.version)
+        if not _VERSION_OR_LINE.fullmatch(version.strip()):
+            raise ValueError(
+                f"version: {version!r} is neither a version (3.5.30), a line (3.5) nor a range (>=3.5,<3.7)"
+            )
         return f"{self.version}.".startswith(f"{version.strip()}.")
 
     def run_etcdutl(self, *args: StrPath) -> str:

@@ -58,6 +58,10 @@ class Cluster:
         names: Prefix of the members' names: `m1`, `m2`, ...
         log_level: `--log-level`.
 
+    Raises:
+        BinariesNotFoundError: The release is not on this machine.
+        ValueError: A cluster has one member at least; or `version` is neither a version nor a range.
+
     Attributes:
         members: The members, changed by `add_member` and `remove_member`.
         binaries: The programs.
@@ -81,6 +85,8 @@ class Cluster:
         names: str = "m",
         log_level: str = "warn",
     ) -> None:
+        if members < 1:
+            raise ValueError(f"members: {members} is no number of members that a cluster can have")
         self.binaries: EtcdBinaries = binaries or EtcdBinaries.find(version)
         self.token = token
         self.extra_args: list[str] = list(extra_args)
@@ -152,6 +158,7 @@ class Cluster:
         )
 
     def __enter__(self) -> Self:
+        __tracebackhide__ = True  # pytest shows the line of the test that starts it
         try:
             self._start_where_it_can()
         except BaseException:
@@ -182,6 +189,7 @@ class Cluster:
 
     def _start_where_it_can(self) -> None:
         """Start; on other ports where one is taken, unless data directories hold the URLs already."""
+        __tracebackhide__ = True
         movable = not any(member.data_dir.exists() for member in self.members)
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
             try:
@@ -203,6 +211,7 @@ class Cluster:
             NotReadyError: One of them stopped by itself, or was not ready in time.
             PortTakenError: Another program listens on a port of theirs.
         """
+        __tracebackhide__ = True
         fresh = not any(member.wal_dir.exists() for member in self.members)
         for member in self.members:
             if not member.running:
@@ -219,6 +228,7 @@ class Cluster:
         Raises:
             NotReadyError: One of them stopped by itself, or was not ready in time.
         """
+        __tracebackhide__ = True
         deadline = time.monotonic() + timeout
         started = [member for member in self.members if member._process]
         waiting = started

@@ -130,6 +130,7 @@ class Member:
         Raises:
             NotReadyError: It stopped by itself, or was not ready in time.
         """
+        __tracebackhide__ = True
         if self.running:
             raise RuntimeError(f"{self.name} runs already")
         self._process = spawn(self.command(), self.log)
@@ -189,6 +190,7 @@ class Member:
         Raises:
             NotReadyError: It stopped by itself, or was not ready in time.
         """
+        __tracebackhide__ = True
         deadline = time.monotonic() + timeout
         while not self.ready():
             self._must_run()
@@ -197,6 +199,7 @@ class Member:
             time.sleep(POLL_INTERVAL)
 
     def _must_run(self) -> None:
+        __tracebackhide__ = True  # pytest shows the line of the test that waits for it
         if self._process is None:
             raise NotReadyError(f"{self.name} was not started")
         status = self._process.poll()

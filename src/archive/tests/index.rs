@@ -61,7 +61,7 @@ fn both_ways(bytes: &[u8]) -> String {
             Ok(())
         };
         let work = Extraction { input: &input, index, path: Path::new("archive"), progress: &NoProgress };
-        let outcome = work.run(&mut sink, None, |_| Ok(()));
+        let outcome = work.run(&mut sink, |_| Ok(()));
         format!(
             "{outcome:?} {}",
             if outcome.is_ok() { crate::hex::hex(&Sha256::digest(&database)) } else { String::new() }

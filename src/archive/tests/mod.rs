@@ -70,7 +70,7 @@ fn read(bytes: &[u8]) -> Result<(Extracted, Vec<u8>)> {
     let input = bytes.to_vec();
     let work =
         Extraction { input: &input, index: worthwhile(&input), path: Path::new("archive"), progress: &NoProgress };
-    let (extracted, ()) = work.run(&mut sink, None, |_| Ok(()))?;
+    let (extracted, ()) = work.run(&mut sink, |_| Ok(()))?;
     Ok((extracted, database))
 }
 

@@ -252,7 +252,7 @@ fn progress_counts_bytes_of_the_file_and_can_stop_the_work() {
             let progress = StopAt(limit, AtomicU64::new(0));
             let work =
                 Extraction { input: &bytes, index: worthwhile(&bytes), path: Path::new("x"), progress: &progress };
-            let outcome = work.run(&mut |_| Ok(()), None, |_| Ok(()));
+            let outcome = work.run(&mut |_| Ok(()), |_| Ok(()));
             (outcome, progress.1.into_inner())
         };
         let (outcome, seen) = run(u64::MAX);
@@ -271,7 +271,7 @@ fn what_the_sink_says_is_the_outcome() {
         if calls < 3 { Ok(()) } else { Err(Error::invalid("enough")) }
     };
     let work = Extraction { input: &bytes, index: None, path: Path::new("x"), progress: &NoProgress };
-    let error = work.run(&mut sink, None, |_| Ok(())).unwrap_err();
+    let error = work.run(&mut sink, |_| Ok(())).unwrap_err();
     assert_eq!("enough", error.to_string());
     assert_eq!(3, calls);
 }

@@ -10,9 +10,13 @@ use std::collections::BTreeMap;
 
 use super::layout::{PAGE_HEADER_SIZE, put, u64_at};
 use super::walk::walk_on;
-use super::{Database, Element, Entries, Entry, Part, Patch, PatchPages, Visitor, Walked, check_patched};
+use super::{
+    Database, Element, Ends, Entries, Entry, Notes, Part, Patch, PatchPages, Scribe, Visitor, Walked, check_patched,
+};
 use crate::defect::Defect;
 use crate::progress::NoProgress;
+use crate::proto::{put_varint, varint};
+use crate::read_at::ReadAt;
 
 pub(super) type Buckets = BTreeMap<Vec<u8>, Entries>;
 
@@ -45,6 +49,76 @@ impl Part for SeenPart {
     fn bytes(&mut self, stretch: &[u8]) {
         self.bytes.extend_from_slice(stretch);
     }
+
+    fn noted(&mut self, mut note: &[u8], ends: &mut Ends) -> bool {
+        let before = self.entries.len();
+        while !note.is_empty() {
+            let [key, value] = [(); 2].map(|()| {
+                let (len, rest) = varint(note).unwrap();
+                let (text, rest) = rest.split_at(usize::try_from(len).unwrap());
+                note = rest;
+                text.to_vec()
+            });
+            self.bytes.extend([key.as_slice(), &value].concat());
+            self.entries.push((key, value));
+        }
+        ends.first.clone_from(&self.entries[before].0);
+        ends.last.clone_from(&self.entries.last().unwrap().0);
+        true
+    }
+}
+
+impl Scribe for SeenPart {
+    fn write(&mut self, note: &mut Vec<u8>) {
+        for text in self.entries.iter().flat_map(|(key, value)| [key, value]) {
+            put_varint(note, text.len() as u64);
+            note.extend_from_slice(text);
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A database without the pages whose leaves were noted.
+struct Holes {
+    bytes: Vec<u8>,
+    left_out: Vec<bool>,
+    page_size: usize,
+}
+
+impl ReadAt for Holes {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        let page = |at: u64| usize::try_from(at).unwrap() / self.page_size;
+        !self.left_out[page(offset)..=page(offset + len.max(1) - 1)].contains(&true)
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.bytes.read_exact_at(buf, offset)
+    }
+}
+
+/// Takes notes of a database that comes in stretches of so many bytes; what is left of it, too.
+fn noted(bytes: &[u8], stretch: usize) -> (Notes, Holes) {
+    let (mut notes, mut scribe) = (Notes::default(), SeenPart::default());
+    let mut holes = Holes { bytes: bytes.to_vec(), left_out: vec![false; bytes.len() + 1], page_size: 1 };
+    for (number, piece) in bytes.chunks(stretch).enumerate() {
+        let (ranges, page_size) = notes.take(&mut scribe, piece);
+        holes.page_size = page_size.max(1);
+        for range in ranges {
+            let (start, end) = (number * stretch + range.start, number * stretch + range.end);
+            assert_eq!((start % page_size, end % page_size), (0, 0));
+            holes.bytes[start..end].fill(0);
+            holes.left_out[start / page_size..end / page_size].fill(true);
+        }
+    }
+    (notes, holes)
 }
 
 impl Visitor for Seen {
@@ -91,15 +165,27 @@ impl Seen {
     }
 }
 
-/// Opens and walks, with threads and without, which must come to the same.
+/// Opens and walks, with threads and without, and by notes, which must come to the same. What was left out because it
+/// was noted may be missed: then there is a defect.
 pub(super) fn judge(bytes: &Vec<u8>) -> Result<(Seen, Walked), Vec<Defect>> {
     let db = Database::open(bytes)?;
     let mut seen = Seen::default();
-    let walked = walk_on(&db, &mut seen, &NoProgress, 1).unwrap();
+    let walked = walk_on(&db, None, &mut seen, &NoProgress, 1).unwrap();
     assert_eq!(seen.parts, 0);
     let mut beside = Seen::default();
-    assert_eq!(walk_on(&db, &mut beside, &NoProgress, 2).unwrap(), walked);
+    assert_eq!(walk_on(&db, None, &mut beside, &NoProgress, 2).unwrap(), walked);
     assert_eq!((&beside.buckets, &beside.nested, &beside.defects), (&seen.buckets, &seen.nested, &seen.defects));
+    let (notes, holes) = noted(bytes, 40 * usize::try_from(db.page_size()).unwrap() + 77);
+    let mut by_notes = Seen::default();
+    assert_eq!(walk_on(&db, Some(&notes), &mut by_notes, &NoProgress, 1).unwrap(), walked);
+    assert_eq!((&by_notes.buckets, &by_notes.nested, &by_notes.defects), (&seen.buckets, &seen.nested, &seen.defects));
+    if let Ok(db) = Database::open(holes) {
+        let mut by_holes = Seen::default();
+        let counted = walk_on(&db, Some(&notes), &mut by_holes, &NoProgress, 1).unwrap();
+        if by_holes.defects.is_empty() {
+            assert_eq!((&by_holes.buckets, counted, [].as_slice()), (&seen.buckets, walked, seen.defects.as_slice()));
+        }
+    }
     seen.parts = beside.parts;
     Ok((seen, walked))
 }
