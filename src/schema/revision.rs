@@ -14,6 +14,9 @@ const TOMBSTONE: u8 = b't';
 /// no request is as long as this many would be.
 const MAX_SUB: i64 = u32::MAX as i64;
 
+/// The greatest main revision that is read. An etcd that starts at the one behind it ends at the first write.
+const MAX_MAIN: i64 = i64::MAX - 1;
+
 /// A point in the store's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision {
@@ -47,7 +50,7 @@ impl Revision {
 
     /// Reads exactly 17 bytes: a value of `scheduledCompactRev` or `finishedCompactRev`.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        match RevisionKey::parse(bytes)? {
+        match read(bytes)? {
             RevisionKey { revision, tombstone: false } => Ok(revision),
             RevisionKey { .. } => Err("a revision with a tombstone mark where none belongs".to_owned()),
         }
@@ -58,33 +61,45 @@ impl RevisionKey {
     /// What stands behind the revision in the key of a tombstone.
     pub const TOMBSTONE: u8 = TOMBSTONE;
 
-    /// Reads the 17 or 18 bytes of a key. What etcd 3.6 panics on is an error here.
+    /// Reads the 17 or 18 bytes of a key. What etcd 3.6 panics on is an error here, and what every etcd passes over when
+    /// it starts: revisions below 1 (etcd mvcc `kvstore.go: restore`).
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (body, tombstone) = match (bytes.len(), bytes.split_last()) {
-            (LEN, _) => (bytes, false),
-            (TOMBSTONE_LEN, Some((&TOMBSTONE, body))) => (body, true),
-            (TOMBSTONE_LEN, Some((mark, _))) => {
-                return Err(format!("key of {TOMBSTONE_LEN} bytes ends in {mark:#04x}, not in the tombstone mark 't'"));
-            }
-            (length, _) => {
-                return Err(format!("key of {length} bytes is no revision, which has {LEN} or {TOMBSTONE_LEN}"));
-            }
-        };
-        let (Some((main, rest)), Some((_, sub))) = (body.split_first_chunk::<8>(), body.split_last_chunk::<8>()) else {
-            return Err("key too short for a revision".to_owned());
-        };
-        if rest.first() != Some(&SEPARATOR) {
-            return Err("revision has no '_' at byte 8".to_owned());
+        let at = read(bytes)?;
+        if at.revision.main == 0 {
+            return Err(format!("revision 0_{} comes before the first one, which is 1", at.revision.sub));
         }
-        let revision = Revision { main: i64::from_be_bytes(*main), sub: i64::from_be_bytes(*sub) };
-        if revision.main < 0 || revision.sub < 0 {
-            return Err(format!("revision {}_{} is negative", revision.main, revision.sub));
-        }
-        if revision.sub > MAX_SUB {
-            return Err(format!("revision {}_{} has more changes than a transaction", revision.main, revision.sub));
-        }
-        Ok(Self { revision, tombstone })
+        Ok(at)
     }
+}
+
+fn read(bytes: &[u8]) -> Result<RevisionKey, Malformed> {
+    let (body, tombstone) = match (bytes.len(), bytes.split_last()) {
+        (LEN, _) => (bytes, false),
+        (TOMBSTONE_LEN, Some((&TOMBSTONE, body))) => (body, true),
+        (TOMBSTONE_LEN, Some((mark, _))) => {
+            return Err(format!("key of {TOMBSTONE_LEN} bytes ends in {mark:#04x}, not in the tombstone mark 't'"));
+        }
+        (length, _) => {
+            return Err(format!("key of {length} bytes is no revision, which has {LEN} or {TOMBSTONE_LEN}"));
+        }
+    };
+    let (Some((main, rest)), Some((_, sub))) = (body.split_first_chunk::<8>(), body.split_last_chunk::<8>()) else {
+        return Err("key too short for a revision".to_owned());
+    };
+    if rest.first() != Some(&SEPARATOR) {
+        return Err("revision has no '_' at byte 8".to_owned());
+    }
+    let revision = Revision { main: i64::from_be_bytes(*main), sub: i64::from_be_bytes(*sub) };
+    if revision.main < 0 || revision.sub < 0 {
+        return Err(format!("revision {}_{} is negative", revision.main, revision.sub));
+    }
+    if revision.main > MAX_MAIN {
+        return Err(format!("revision {}_{} leaves no number for a next one", revision.main, revision.sub));
+    }
+    if revision.sub > MAX_SUB {
+        return Err(format!("revision {}_{} has more changes than a transaction", revision.main, revision.sub));
+    }
+    Ok(RevisionKey { revision, tombstone })
 }
 
 #[cfg(test)]
@@ -106,8 +121,16 @@ mod tests {
 
     #[test]
     fn the_greatest_revision_round_trips() {
-        let revision = Revision { main: i64::MAX, sub: MAX_SUB };
+        let revision = Revision { main: MAX_MAIN, sub: MAX_SUB };
         assert_eq!(RevisionKey::parse(&revision.to_bytes()).unwrap(), RevisionKey { revision, tombstone: false });
+    }
+
+    #[test]
+    fn a_compaction_at_0_is_what_a_client_may_ask_for() {
+        let revision = Revision { main: 0, sub: 0 };
+        assert_eq!(Revision::parse(&revision.to_bytes()).unwrap(), revision);
+        assert!(RevisionKey::parse(&Revision { main: 1, sub: 0 }.to_bytes()).is_ok());
+        assert!(Revision::parse(&Revision { main: i64::MAX, sub: 0 }.to_bytes()).is_err());
     }
 
     #[test]
@@ -119,6 +142,8 @@ mod tests {
             ([good.as_slice(), b"x"].concat(), "tombstone mark"),
             ([good.as_slice(), b"tt"].concat(), "no revision"),
             (Revision { main: -1, sub: 0 }.to_bytes().to_vec(), "negative"),
+            (Revision { main: 0, sub: 3 }.to_bytes().to_vec(), "before the first one"),
+            (Revision { main: i64::MAX, sub: 0 }.to_bytes().to_vec(), "no number for a next one"),
             (Revision { main: 1, sub: -1 }.to_bytes().to_vec(), "negative"),
             (Revision { main: 1, sub: MAX_SUB + 1 }.to_bytes().to_vec(), "more changes"),
             (good.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect(), "no '_'"),
