@@ -52,7 +52,7 @@ napoleon_custom_sections = [("Warns", "raises_style")]
 
 # Types of other packages, of which no inventory is at hand, and private ones.
 nitpick_ignore_regex = [
-    (r"py:class", r"(datetime|timedelta|Path|Axes|Choice|dcos_etcd\.reader\._T)"),
+    (r"py:class", r"(datetime|timedelta|Path|Axes|Choice|Self|dcos_etcd\.reader\._T)"),
     (
         r"py:(class|obj|exc|data|attr|meth)",
         r"(collections\.abc|datetime|pathlib|os|typing|typing_extensions|types|ssl|subprocess|urllib\.request|asyncio)\..+",
