@@ -420,7 +420,7 @@ def test_stats_write_a_page_of_what_they_print(one: Source, tmp_path: Path) -> N
     [cells] = [line.split() for line in printed.splitlines() if line.endswith(" churn/")]
     html = page.read_text(encoding="utf-8")
     assert f'<td class="de-r">{cells[0]}</td>' in html
-    assert "<td>churn/</td>" in html
+    assert '<td class="de-open">churn/</td>' in html
 
 
 def test_stats_add_up_in_json_and_fit_a_terminal(one: Source) -> None:
