@@ -102,8 +102,10 @@ def test_a_signal_stops_at_once_although_the_server_is_silent(
     archive = [str(tmp_path / "x.tar.gz")] if command == "backup" else []
     arguments = [command, *archive, "--endpoints", endpoint, "--dial-timeout", "60s", "--command-timeout", "60s"]
     program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     program += "from dcos_etcd.cli import main; sys.exit(main(sys.argv[1:]))"
-    # A job in the background of a shell ignores SIGINT, and so would its children; hence the handler.
+    # A job in the background of a shell ignores SIGINT, one behind nohup SIGHUP, and so would their children; hence the
+    # handlers.
     command_line = [sys.executable, "-c", program, *arguments]
     with (
         listener,

@@ -239,7 +239,8 @@ def test_with_the_disk_full_at_any_of_twenty_points_everything_is_as_it_was(vict
         victim.reset()
         before = tree(victim.master)
         report, said = victim.traced("--fill-at", str(number), FILLER)
-        victim.master.path(FILLER).unlink()
+        # It is not there when this run had one point less than the one that was counted.
+        victim.master.path(FILLER).unlink(missing_ok=True)
         if report["status"] == 0:
             # It was through with all that needs space.
             assert victim.generation() == "restored"
