@@ -131,7 +131,10 @@ impl Contents {
         let mut judge = Judge::new(Census::new(database.size(), hashers, stored_leases(database)));
         let walked = walk_noted(database, notes, &mut judge, progress)?;
         while judge.census.next_reading() && judge.defects.is_empty() {
-            walk_noted(database, notes, &mut Recount { census: &mut judge.census, is_key: false }, progress)?;
+            let mut recount = Recount { census: &mut judge.census, is_key: false, defect: None };
+            walk_noted(database, notes, &mut recount, progress)?;
+            let defect = recount.defect;
+            judge.defects.extend(defect);
         }
         let (contents, defects) = judge.finish();
         Ok((contents, walked, defects))
@@ -393,10 +396,12 @@ impl<'a> Version<'a> {
     }
 }
 
-/// Takes in bucket `key` once more, for another share of its keys. What is wrong was said before.
+/// Takes in bucket `key` once more, for another share of its keys. Nothing was wrong before; what is now can't be read
+/// any more, so that keys would be missing.
 struct Recount<'a> {
     census: &'a mut Census,
     is_key: bool,
+    defect: Option<Defect>,
 }
 
 /// The part of a [`Recount`], which needs no hash.
@@ -429,7 +434,9 @@ impl Visitor for Recount<'_> {
         }
     }
 
-    fn defect(&mut self, _defect: Defect) {}
+    fn defect(&mut self, defect: Defect) {
+        self.defect.get_or_insert(defect);
+    }
 
     fn part(&self) -> Option<Recounted> {
         self.is_key.then(|| Recounted(KeyPart::new(self.census.reading().clone())))
