@@ -82,6 +82,10 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
         (**self).len()
     }
 
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        (**self).holds(offset, len)
+    }
+
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buf, offset)
     }

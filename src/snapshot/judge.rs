@@ -131,7 +131,9 @@ impl Contents {
         let mut judge = Judge::new(Census::new(database.size(), hashers, stored_leases(database)));
         let walked = walk_noted(database, notes, &mut judge, progress)?;
         while judge.census.next_reading() && judge.defects.is_empty() {
-            walk_noted(database, notes, &mut Recount { census: &mut judge.census, is_key: false }, progress)?;
+            let mut recount = Recount { census: &mut judge.census, is_key: false, defect: None };
+            walk_noted(database, notes, &mut recount, progress)?;
+            judge.defects.extend(recount.defect);
         }
         let (contents, defects) = judge.finish();
         Ok((contents, walked, defects))
@@ -393,10 +395,13 @@ impl<'a> Version<'a> {
     }
 }
 
-/// Takes in bucket `key` once more, for another share of its keys. What is wrong was said before.
+/// Takes in bucket `key` once more, for another share of its keys. Nothing was wrong when it was read before.
 struct Recount<'a> {
     census: &'a mut Census,
     is_key: bool,
+    /// The first of what is wrong now, so that the keys behind it are not counted: bytes that changed meanwhile, or
+    /// leaves that were left out, where a thread that should have gone by their notes failed.
+    defect: Option<Defect>,
 }
 
 /// The part of a [`Recount`], which needs no hash.
@@ -429,7 +434,9 @@ impl Visitor for Recount<'_> {
         }
     }
 
-    fn defect(&mut self, _defect: Defect) {}
+    fn defect(&mut self, defect: Defect) {
+        self.defect.get_or_insert(defect);
+    }
 
     fn part(&self) -> Option<Recounted> {
         self.is_key.then(|| Recounted(KeyPart::new(self.census.reading().clone())))

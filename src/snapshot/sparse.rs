@@ -70,7 +70,9 @@ impl Absent {
     /// Whether any of these bytes were left out.
     fn any(&self, offset: u64, len: u64) -> bool {
         let word = |page: u64| usize::try_from(page / 64).ok().and_then(|word| self.words.get(word)).copied();
-        self.pages(offset, len).any(|page| word(page).unwrap_or_default() & (1 << (page % 64)) != 0)
+        // Without a page size each byte would be looked at.
+        !self.words.is_empty()
+            && self.pages(offset, len).any(|page| word(page).unwrap_or_default() & (1 << (page % 64)) != 0)
     }
 
     /// The pages that hold these bytes.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, ThreadId};
 
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
@@ -11,11 +13,13 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::note::KeyNotes;
+use super::sparse::{Sparse, SparseWriter};
 use super::*;
 use crate::bbolt::{Database, Entries, build};
 use crate::error::Error;
 use crate::progress::NoProgress;
 use crate::proto::{put_bytes, put_uint};
+use crate::read_at::ReadAt;
 use crate::schema::{Revision, buckets};
 
 type Buckets = BTreeMap<Vec<u8>, Entries>;
@@ -153,6 +157,58 @@ proptest! {
             judged_by_notes(&database);
         }
     }
+}
+
+/// A database without the leaves that were noted, of which no thread but the one that made it gets a byte once it is
+/// walked for the second time.
+struct Faltering {
+    source: Sparse,
+    walks: AtomicU32,
+    home: ThreadId,
+}
+
+impl ReadAt for Faltering {
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        self.source.holds(offset, len)
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        // A walk begins with the whole of the first page.
+        let begun = u32::from(offset == 0 && buf.len() == PAGE_SIZE as usize);
+        let walks = self.walks.fetch_add(begun, Ordering::Relaxed) + begun;
+        if walks > 1 && thread::current().id() != self.home {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.source.read_exact_at(buf, offset)
+    }
+}
+
+#[test]
+fn a_second_reading_by_notes_counts_what_the_first_did_or_says_that_it_can_not() {
+    let mut buckets = sound();
+    let key = buckets.get_mut(buckets::KEY).unwrap();
+    // More keys on missing leases than are remembered at a time.
+    for main in 10..132_000_u32 {
+        let revision = u64::from(main);
+        key.insert(at(main.into(), 0), key_value(&main.to_be_bytes(), revision, revision, 1, b"", 99));
+    }
+    let database = build(PAGE_SIZE, &buckets);
+    assert!(judged_by_notes(&database));
+
+    let file = tempfile::tempfile().unwrap();
+    let (mut notes, mut writer) = (KeyNotes::default(), SparseWriter::new(&file));
+    for bytes in database.chunks(1 << 16) {
+        let (left_out, page_size) = notes.take(bytes);
+        writer.write(bytes, left_out, page_size).unwrap();
+    }
+    let source = writer.finish().unwrap();
+    let source = Faltering { source, walks: AtomicU32::new(0), home: thread::current().id() };
+    let (_, _, defects) = Contents::read_noted(&Database::open(source).unwrap(), Some(&notes), &NoProgress).unwrap();
+    assert_eq!(["page-left-out"].as_slice(), defects.iter().map(|defect| defect.code).collect::<Vec<_>>());
 }
 
 #[test]
