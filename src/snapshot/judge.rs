@@ -133,8 +133,7 @@ impl Contents {
         while judge.census.next_reading() && judge.defects.is_empty() {
             let mut recount = Recount { census: &mut judge.census, is_key: false, defect: None };
             walk_noted(database, notes, &mut recount, progress)?;
-            let defect = recount.defect;
-            judge.defects.extend(defect);
+            judge.defects.extend(recount.defect);
         }
         let (contents, defects) = judge.finish();
         Ok((contents, walked, defects))
@@ -396,11 +395,12 @@ impl<'a> Version<'a> {
     }
 }
 
-/// Takes in bucket `key` once more, for another share of its keys. Nothing was wrong before; what is now can't be read
-/// any more, so that keys would be missing.
+/// Takes in bucket `key` once more, for another share of its keys. Nothing was wrong when it was read before.
 struct Recount<'a> {
     census: &'a mut Census,
     is_key: bool,
+    /// The first of what is wrong now, so that the keys behind it are not counted: bytes that changed meanwhile, or
+    /// leaves that were left out, where a thread that should have gone by their notes failed.
     defect: Option<Defect>,
 }
 

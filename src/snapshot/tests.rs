@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::note::KeyNotes;
 use super::sparse::{Sparse, SparseWriter};
 use super::*;
-use crate::bbolt::{Database, Entries, build};
+use crate::bbolt::{Database, Entries, Meta, build};
 use crate::error::Error;
 use crate::progress::NoProgress;
 use crate::proto::{put_bytes, put_uint};
@@ -209,6 +209,99 @@ fn a_second_reading_by_notes_counts_what_the_first_did_or_says_that_it_can_not()
     let source = Faltering { source, walks: AtomicU32::new(0), home: thread::current().id() };
     let (_, _, defects) = Contents::read_noted(&Database::open(source).unwrap(), Some(&notes), &NoProgress).unwrap();
     assert_eq!(["page-left-out"].as_slice(), defects.iter().map(|defect| defect.code).collect::<Vec<_>>());
+}
+
+/// Bytes a page of a [`tree_of_small_pages`].
+const SMALL: usize = 512;
+
+/// Bucket `key` of three levels, one revision of which is both a put and a deletion if asked for; and a leaf of two
+/// pages in a bucket of which no notes are taken.
+fn tree_of_small_pages(twice: Option<u64>) -> Vec<u8> {
+    let mut buckets = sound();
+    for main in 10..2_000_u64 {
+        let (revision, key) = (main.cast_signed(), main.to_be_bytes());
+        put(&mut buckets, buckets::KEY, at(revision, 0), key_value(&key, main, main, 1, b"", 0));
+        if twice == Some(main) {
+            let mut deletion = Vec::new();
+            put_bytes(&mut deletion, 1, &key);
+            put(&mut buckets, buckets::KEY, tombstone(revision), deletion);
+        }
+    }
+    put(&mut buckets, b"other", b"name".as_slice(), vec![7; 700]);
+    build(PAGE_SIZE / 8, &buckets)
+}
+
+/// A page number as it is stored.
+fn number_of(page: usize) -> [u8; 8] {
+    (page as u64).to_le_bytes()
+}
+
+fn page(database: &[u8], number: usize) -> &[u8] {
+    &database[number * SMALL..][..SMALL]
+}
+
+/// The first page with these flags and this overflow.
+fn first_page(database: &[u8], flags: u8, overflow: u8) -> usize {
+    let found = |number: &usize| {
+        let page = page(database, *number);
+        (page[..8] == number_of(*number)) && (page[8], page[12]) == (flags, overflow)
+    };
+    (2..database.len() / SMALL).find(found).unwrap()
+}
+
+/// The page at `number`, as it would be at `id`.
+fn moved(database: &[u8], number: usize, id: usize) -> Vec<u8> {
+    [number_of(id).as_slice(), &page(database, number)[8..]].concat()
+}
+
+/// Counts all pages of the file to the database.
+fn raise_high_water_mark(database: &mut [u8]) {
+    for number in 0..2 {
+        let mut meta = Meta::decode(page(database, number), number as u64).unwrap();
+        meta.high_water_mark = (database.len() / SMALL) as u64;
+        database[number * SMALL..][..SMALL].copy_from_slice(&meta.encode(number as u64));
+    }
+}
+
+#[test]
+fn a_revision_twice_is_found_wherever_a_leaf_ends() {
+    for main in 100..130 {
+        assert!(!judged_by_notes(&tree_of_small_pages(Some(main))));
+    }
+}
+
+#[test]
+fn a_noted_leaf_behind_the_high_water_mark_is_found() {
+    let mut database = tree_of_small_pages(None);
+    assert!(judged_by_notes(&database));
+    let (branch, behind) = (first_page(&database, 1, 0), database.len() / SMALL);
+    // Its last child.
+    let child = branch * SMALL + usize::from(page(&database, branch)[10]) * 16 + 8;
+    let leaf = usize::try_from(u64::from_le_bytes(database[child..child + 8].try_into().unwrap())).unwrap();
+    database.extend(moved(&database, leaf, behind));
+    database[child..child + 8].copy_from_slice(&number_of(behind));
+
+    assert!(!judged_by_notes(&database));
+    raise_high_water_mark(&mut database);
+    assert!(judged_by_notes(&database));
+}
+
+#[test]
+fn a_page_that_was_left_out_for_an_old_leaf_is_missed() {
+    let mut database = tree_of_small_pages(None);
+    let (old, wide, behind) = (first_page(&database, 2, 0), first_page(&database, 2, 1), database.len() / SMALL);
+    // A free page that was a leaf and claims the two behind it, which are a leaf in use.
+    let mut free = moved(&database, old, behind);
+    free[12] = 2;
+    let tail = [free, moved(&database, wide, behind + 1), page(&database, wide + 1).to_vec()].concat();
+    let root = [b"other", number_of(wide).as_slice()].concat();
+    let root = 5 + database.windows(root.len()).position(|bytes| bytes == root).unwrap();
+    database[root..root + 8].copy_from_slice(&number_of(behind + 1));
+    database.extend(tail);
+    raise_high_water_mark(&mut database);
+
+    assert!(Contents::read(&Database::open(&database).unwrap(), &NoProgress).unwrap().2.is_empty());
+    assert!(!judged_by_notes(&database));
 }
 
 #[test]
