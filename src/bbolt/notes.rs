@@ -20,6 +20,10 @@ use crate::proto::{put_varint, varint};
 /// Bytes of notes that are kept, some 1.5 GiB of database with values of a KiB; leaves beyond are read by the walk.
 const MOST: usize = 20 << 20;
 
+/// Bytes that a leaf of bucket `key` takes in a branch, at least: its element and a revision. So many leaves as fit one
+/// branch may be all that there are; then the walk itself reads them, which has no notes, so they are not spared.
+const CHILD: usize = 32;
+
 /// Notes what the entries of one leaf come to. It is filled as any [`Part`] is.
 pub trait Scribe: Part {
     /// Appends the note, from which a part of the visitor can take in the leaf ([`Part::noted`]), and forgets the leaf.
@@ -51,6 +55,8 @@ pub struct Notes {
     size: usize,
     /// Bytes that passed by.
     passed: u64,
+    /// Leaves that were noted.
+    leaves: usize,
     covered: Vec<Range<usize>>,
     text: Vec<u8>,
     note: Vec<u8>,
@@ -112,6 +118,10 @@ impl Notes {
             let Some(header) = Header::decode(rest) else { break };
             if let Some(span) = self.note(scribe, number, header, rest, &mut room) {
                 *start = span.place;
+                self.leaves += 1;
+                if self.leaves <= self.page_size / CHILD {
+                    continue;
+                }
                 behind = behind.max(index.saturating_add(span.pages));
             } else if index >= behind || header.id == number {
                 // Of a page that some leaf has for its overflow, but that may be one of its own.

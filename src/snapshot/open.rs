@@ -21,8 +21,8 @@ use super::note::KeyNotes;
 use super::report::{Status, VerifyReport};
 use super::sparse::{Sparse, SparseWriter};
 
-/// Bytes of a database from which on it is worth while to leave leaves out of what is unpacked; smaller ones have trees
-/// so low that no leaf is ever judged by its note.
+/// Bytes of a database from which on it is worth while to leave leaves out of what is unpacked: smaller ones are written
+/// in no time.
 const LARGE: u64 = 64 << 20;
 
 /// What is not insisted on.

@@ -159,6 +159,17 @@ proptest! {
     }
 }
 
+#[test]
+fn a_tree_of_two_levels_with_large_values_is_unpacked_once() {
+    let mut buckets = sound();
+    for main in 10..70_u32 {
+        let revision = u64::from(main);
+        let value = key_value(&main.to_be_bytes(), revision, revision, 1, &[7; 100_000], 0);
+        put(&mut buckets, buckets::KEY, at(main.into(), 0), value);
+    }
+    assert!(judged_by_notes(&build(PAGE_SIZE, &buckets)));
+}
+
 /// A database without the leaves that were noted, of which no thread but the one that made it gets a byte once it is
 /// walked for the second time.
 struct Faltering {
