@@ -164,7 +164,7 @@ fn a_tree_of_two_levels_with_large_values_is_unpacked_once() {
     let mut buckets = sound();
     for main in 10..70_u32 {
         let revision = u64::from(main);
-        let value = key_value(&main.to_be_bytes(), revision, revision, 1, &[7; 100_000], 0);
+        let value = key_value(&main.to_be_bytes(), revision, revision, 1, &vec![7; 100_000], 0);
         put(&mut buckets, buckets::KEY, at(main.into(), 0), value);
     }
     assert!(judged_by_notes(&build(PAGE_SIZE, &buckets)));
