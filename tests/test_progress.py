@@ -48,6 +48,14 @@ def test_a_callable_gets_events() -> None:
     assert events == [Progress(stage="read", done=1, total=None), Progress(stage="read", done=2, total=2)]
 
 
+def stderr_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """No fixture: pytest puts its own stderr back between the set-up of a test and the test."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    return terminal
+
+
 @pytest.mark.parametrize("stderr", [io.StringIO(), None])
 def test_no_bar_is_drawn_without_a_terminal(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO | None) -> None:
     monkeypatch.setattr("sys.stderr", stderr)
@@ -57,9 +65,7 @@ def test_no_bar_is_drawn_without_a_terminal(monkeypatch: pytest.MonkeyPatch, std
 
 
 def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = stderr_on_a_terminal(monkeypatch)
 
     with reporting(True) as callback:
         assert callback is not None
@@ -77,9 +83,7 @@ def test_what_nobody_can_call_is_refused_before_any_work(tmp_path: Path) -> None
 
 
 def test_a_stage_that_is_announced_and_never_begun_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = stderr_on_a_terminal(monkeypatch)
 
     with reporting(True) as callback:
         assert callback is not None
