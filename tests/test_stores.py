@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import dcos_etcd
-from conftest import each_line
+from conftest import LINES, each_line, release
+from oracle import bbolt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dcos_etcd.testing import Cluster, ClusterFactory
 
 BUMP = 1_000_000
+
+HASH_LEN = 32
+
+GRANTED = 9_000_000_000
+"""The longest time to live, in seconds, that etcd grants."""
+
+OVERLONG = (1 << 35) - 1
+"""One that takes as many bytes, and that nanoseconds of 63 bits do not hold."""
 
 
 def revision(cluster: Cluster, *command: str) -> int:
@@ -81,3 +93,79 @@ def test_revisions_go_on_behind_a_bump_though_compaction_had_removed_the_last_ke
             current = revision(bumped, "put", "other", "value")
             assert current == bumped_to + 1
             dcos_etcd.backup(tmp_path / f"{number + 1}.tar.gz", **bumped.access)
+
+
+def edited(saved: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change a database in place, which keeps its length, and put its hash right."""
+    database = saved.read_bytes()[:-HASH_LEN]
+    changed = change(database)
+    assert len(changed) == len(database)
+    assert changed != database
+    saved.write_bytes(changed + hashlib.sha256(changed).digest())
+
+
+@pytest.fixture
+def nearly_compacted(etcd_cluster: ClusterFactory, tmp_path: Path) -> tuple[Path, int]:
+    """What a compaction by etcd 3.4 leaves until it is told to be finished: its last entry, a deletion, is gone."""
+    with etcd_cluster(1, binaries=release("3.4")) as source:
+        for command in (["put", "kept", "value"], ["put", "key", "value"], ["del", "key"]):
+            source.etcdctl(*command)
+        current = revision(source, "get", "key")
+        source.etcdctl("compact", str(current), "--physical")
+        source.etcdctl("snapshot", "save", str(tmp_path / "saved.db"))
+    name = b"finishedCompactRev"
+    finished, before = ((main).to_bytes(8, "big") + b"_" + bytes(8) for main in (current, 1))
+    edited(tmp_path / "saved.db", lambda database: database.replace(name + finished, name + before))
+    return tmp_path / "saved.db", current
+
+
+@pytest.mark.parametrize("line", [*LINES, "3.5.1"])
+def test_revisions_go_on_behind_a_compaction_that_had_removed_the_last_key_and_was_not_finished(
+    line: str, nearly_compacted: tuple[Path, int], etcd_cluster: ClusterFactory
+) -> None:
+    """Servers before 3.4.32 and 3.5.14 would hand out revisions twice."""
+    saved, current = nearly_compacted
+    restored = etcd_cluster(1, binaries=release(line))
+    [member] = restored.members
+
+    report = dcos_etcd.restore(saved, **member.restore_arguments)
+
+    assert report.revision == current
+    assert max(map(bbolt.revision, bbolt.read(member.db)[b"key"])) == current
+    assert [step for step in report.steps if f"hold revision {current}" in step]
+    with restored:
+        assert revision(restored, "get", "kept") == current
+        assert [kv["mod_revision"] for kv in restored.etcdctl_json("get", "", "--prefix")["kvs"]] == [current - 2]
+        member.kill()
+        member.start()
+        assert revision(restored, "put", "key", "value") == current + 1
+
+
+def test_a_lease_that_no_etcd_grants_is_told_and_may_be_dropped(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    """etcd reckons its end in 63 bits, and finds it in the past."""
+    saved = tmp_path / "saved.db"
+    with etcd_cluster(1) as source:
+        lease = source.etcdctl_json("lease", "grant", str(GRANTED))["ID"]
+        source.etcdctl("put", "leased", "value", f"--lease={lease:x}")
+        source.etcdctl("snapshot", "save", str(saved))
+    assert not dcos_etcd.verify(saved).warnings
+    granted, overlong = varint(GRANTED), varint(OVERLONG)
+    edited(saved, lambda database: database.replace(b"\x10" + granted, b"\x10" + overlong))
+
+    [warning] = dcos_etcd.verify(saved).warnings
+    assert "--drop-leases" in warning
+    for drop, there in ((False, 0), (True, 1)):
+        restored = etcd_cluster(1)
+        report = dcos_etcd.restore(saved, **restored.members[0].restore_arguments, drop_leases=drop)
+        assert (warning in report.warnings) is not drop
+        with restored:
+            deadline = time.monotonic() + 20
+            while (found := restored.etcdctl_json("get", "leased").get("count", 0)) != there:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.1)
+
+
+def varint(number: int) -> bytes:
+    """As protobuf writes it."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])

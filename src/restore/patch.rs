@@ -6,7 +6,7 @@
 //! | `members_removed` | empty |
 //! | `cluster` | empty: the leader sets the version anew, a downgrade job is dropped |
 //! | `meta` | `consistent_index` = number of members, `term` = 1, `confState` = the new voters, `storageVersion` gone |
-//! | `key` | with a revision bump: one empty version at the bumped revision |
+//! | `key` | with a revision bump: one empty version at the bumped revision; otherwise what [`hold`] says |
 //! | `alarm` | empty, if asked for |
 //! | `auth` | `authEnabled` = 0, if asked for; users and roles have buckets of their own |
 //!
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::raft::{Membership, member_json};
 use crate::read_at::ReadAt;
-use crate::schema::{Revision, buckets, conf_state_json};
+use crate::schema::{Revision, RevisionKey, StoreMeta, buckets, conf_state_json};
 
 use super::rewrite::Repairs;
 
@@ -76,6 +76,17 @@ pub fn plan<R: ReadAt>(
         value: Vec::new(),
     });
     Ok(Patch { replace, append })
+}
+
+/// The deletion of no key with which a server of any release starts at `revision`, where bucket `key` ends at `last` and
+/// some would start below: a compaction was under way, or versions were left out.
+pub(super) fn hold(revision: i64, last: i64, meta: &StoreMeta) -> Option<Append> {
+    if meta.least_revision(last) >= revision {
+        return None;
+    }
+    let mut key = Revision { main: revision, sub: 0 }.to_bytes().to_vec();
+    key.push(RevisionKey::TOMBSTONE);
+    Some(Append { bucket: buckets::KEY.to_vec(), key, value: Vec::new() })
 }
 
 fn meta<R: ReadAt>(

@@ -97,8 +97,12 @@ impl<'p> Plan<'p> {
     ) -> Result<Self> {
         let revision = options.rewrite.revision_of(snapshot.contents())?;
         let bump_to = options.bump_revision.map(|by| patch::bumped(revision, by)).transpose()?;
-        let changes = patch::plan(snapshot.database(), membership, bump_to, options.rewrite.repairs)
+        let mut changes = patch::plan(snapshot.database(), membership, bump_to, options.rewrite.repairs)
             .map_err(|defect| corrupt(path, defect))?;
+        // What is written anew ends where it ends.
+        if bump_to.is_none() && !options.rewrite.is_needed() {
+            changes.append = patch::hold(revision, snapshot.contents().last_revision, &snapshot.contents().meta);
+        }
         Ok(Self { path, options, snapshot, revision, bump_to, changes })
     }
 
@@ -112,6 +116,7 @@ impl<'p> Plan<'p> {
         let job = Job {
             database: self.snapshot.database(),
             hash: self.snapshot.contents().hash,
+            meta: &self.snapshot.contents().meta,
             from: self.path,
             rewrite: &self.options.rewrite,
             revision: self.revision,
@@ -249,6 +254,12 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
         steps.extend(rewrite::steps(&options.rewrite, outcome));
     }
     steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
+    if plan.bump_to.is_none() && plan.changes.append.is_some() {
+        let (revision, last) = (plan.revision, snapshot.contents().last_revision);
+        steps.push(format!(
+            "hold revision {revision}: a compaction is under way, the last entry is of {last}, and some etcd would start there"
+        ));
+    }
     if let Some(to) = plan.bump_to {
         steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
     }

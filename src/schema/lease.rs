@@ -4,6 +4,10 @@ use crate::proto::{Value, fields};
 
 use super::Malformed;
 
+/// The longest time to live that etcd grants, in seconds (`lessor.go: MaxLeaseTTL`). It counts in nanoseconds of 63 bits,
+/// and a time beyond those is over before it begins.
+const MAX_TTL: i64 = 9_000_000_000;
+
 /// A lease as it is stored: the time that is left starts anew at every boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lease {
@@ -37,6 +41,12 @@ impl Lease {
         }
         Ok(lease)
     }
+
+    /// Whether it lasts longer than any that etcd grants.
+    #[must_use]
+    pub fn is_overlong(self) -> bool {
+        self.ttl.max(self.remaining_ttl) > MAX_TTL
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +60,15 @@ mod tests {
         assert_eq!(Lease { id: 7, ttl: 60, remaining_ttl: 0 }, Lease::parse(&7_i64.to_be_bytes(), value).unwrap());
         assert!(Lease::parse(&8_i64.to_be_bytes(), value).unwrap_err().contains("stored under"));
         assert!(Lease::parse(b"short", value).unwrap_err().contains("5 bytes"));
+    }
+
+    #[test]
+    fn a_lease_is_overlong_by_what_it_got_or_by_what_is_left() {
+        let granted = Lease { id: 7, ttl: MAX_TTL, remaining_ttl: MAX_TTL };
+
+        assert!(!granted.is_overlong());
+        assert!(Lease { ttl: MAX_TTL + 1, ..granted }.is_overlong());
+        assert!(Lease { remaining_ttl: i64::MAX, ..granted }.is_overlong());
+        assert!(!Lease { ttl: i64::MIN, remaining_ttl: 0, ..granted }.is_overlong());
     }
 }

@@ -55,6 +55,13 @@ impl StoreMeta {
             .fold(last_key, i64::max)
     }
 
+    /// The revision at which a server of any release starts at least: a compaction that is scheduled and not finished,
+    /// which may have removed the last key already, counts since 3.4.32 and 3.5.14 only (etcd pull requests 17864, 17865).
+    #[must_use]
+    pub fn least_revision(&self, last_key: i64) -> i64 {
+        Self { finished_compact: self.finished_compact, ..Self::default() }.current_revision(last_key)
+    }
+
     /// The storage version, if it is newer than [`NEWEST_STORAGE`].
     #[must_use]
     pub fn newer_storage(&self) -> Option<&str> {
@@ -95,6 +102,7 @@ mod tests {
 
         assert_eq!(9, meta.current_revision(7));
         assert_eq!(12, meta.current_revision(12));
+        assert_eq!([8, 9], [7, 9].map(|last_key| meta.least_revision(last_key)), "what is scheduled does not count");
     }
 
     #[test]

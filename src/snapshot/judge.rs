@@ -41,6 +41,8 @@ pub struct Contents {
     pub alarms: Vec<Alarm>,
     /// Leases that are stored.
     pub leases: u64,
+    /// Those that last longer than any that etcd grants: it may take them for expired, and delete their keys.
+    pub overlong_leases: u64,
     /// Whether authentication is on.
     pub auth_enabled: bool,
     /// Live keys on a lease that is not stored: etcd logs them at boot and keeps them for ever.
@@ -82,6 +84,12 @@ impl Contents {
             let leases = self.leases;
             warnings
                 .push(format!("{leases} leases are stored, more than the {MAX_LEASES} that keys are compared with"));
+        }
+        if self.overlong_leases > 0 {
+            let leases = self.overlong_leases;
+            warnings.push(format!(
+                "{leases} leases last longer than etcd grants, and it may delete their keys at once: --drop-leases keeps them"
+            ));
         }
         if self.misfiled > 0 {
             let versions = self.misfiled;
@@ -193,8 +201,9 @@ impl Judge {
             Room::Key => return self.version(key, value),
             Room::Meta => contents.meta.take(key, value).map_err(bad("meta-malformed"))?,
             Room::Lease => {
-                Lease::parse(key, value).map_err(bad("lease-malformed"))?;
+                let lease = Lease::parse(key, value).map_err(bad("lease-malformed"))?;
                 contents.leases += 1;
+                contents.overlong_leases += u64::from(lease.is_overlong());
             }
             Room::Members => {
                 StoredMember::parse(key, value).map_err(bad("member-malformed"))?;

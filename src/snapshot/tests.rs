@@ -383,10 +383,14 @@ fn what_should_be_known_before_a_restore_is_a_warning() {
     put(&mut buckets, buckets::KEY, at(7, 0), key_value(b"d", 7, 7, 1, b"", 99));
     put(&mut buckets, buckets::KEY, at(8, 0), key_value(b"e", 7, 7, 1, b"", 0));
     put(&mut buckets, buckets::CLUSTER, buckets::CLUSTER_DOWNGRADE, br#"{"target-version":"3.5.0","enabled":true}"#);
+    // 2^35 - 1 seconds.
+    put(&mut buckets, buckets::LEASE, 8_i64.to_be_bytes(), b"\x08\x08\x10\xff\xff\xff\xff\x7f");
 
     let warnings = judged(&buckets).unwrap().warnings.join("\n");
 
-    for word in ["alarm NOSPACE of member 5", "authentication", "1 live keys", "1 versions", "downgrade"] {
+    for word in
+        ["alarm NOSPACE of member 5", "authentication", "1 live keys", "1 versions", "downgrade", "1 leases last"]
+    {
         assert!(warnings.contains(word), "{word} is not in {warnings}");
     }
 }

@@ -85,6 +85,7 @@ pub(in crate::restore) fn warnings(rewrite: &Rewrite, before: &Contents, outcome
     contents.dangling_leases = outcome.contents.dangling_leases;
     contents.leases_uncompared = outcome.contents.leases_uncompared;
     contents.leases = outcome.contents.leases;
+    contents.overlong_leases = outcome.contents.overlong_leases;
     contents.misfiled = outcome.contents.misfiled;
     let mut warnings = contents.warnings();
     for (prefix, count) in rewrite.prefixes.iter().zip(&outcome.counts.by_prefix) {
