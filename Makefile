@@ -72,6 +72,7 @@ py-test: $(MODULE) ## Python tests in WORKERS processes, WORKERS=0 for one alone
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) $(ARGS)
 
 fuzz: $(MODULE) ## Mutated files for every reader, SECONDS for each target; ARGS are targets
+	cd fuzz && cargo clippy --release --locked --quiet -- -D warnings
 	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 dist: $(TOOLS) ## Build one wheel for every CPython and an sdist into dist/, and look into both

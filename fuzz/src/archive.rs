@@ -79,7 +79,7 @@ fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Changes a tar stream, or a database that is compressed by itself.
 fn inside(content: &mut Vec<u8>, rng: &mut Rng) {
-    if !content.get(257..262).is_some_and(|magic| magic == b"ustar") {
+    if content.get(257..262).is_none_or(|magic| magic != b"ustar") {
         return database::mutate(content, MOST as usize, rng);
     }
     let headers = headers(content);

@@ -127,7 +127,10 @@ fn singles(store: &Arc<Store>, revision: i64, rows: &[Row]) -> Result<()> {
 
 /// The keys by a way that needs no index: changes, replayed.
 #[derive(Default)]
-struct Model(BTreeMap<Vec<u8>, Vec<(i64, Option<Vec<u8>>)>>);
+struct Model(BTreeMap<Vec<u8>, Vec<Version>>);
+
+/// A revision, and the value that it put, if it was no deletion.
+type Version = (i64, Option<Vec<u8>>);
 
 impl Model {
     fn take(&mut self, key: &[u8], revision: i64, tombstone: bool, value: &[u8]) {
@@ -160,9 +163,9 @@ pub fn restored(path: &Path, report: &VerifyReport, choice: u32) {
         4 => rewrite.exclude_prefixes = vec![b"c".to_vec()],
         _ => rewrite.repairs = Repairs { clear_alarms: true, disable_auth: true, drop_leases: true },
     }
-    let bump = (choice / 8 % 4 == 0).then_some(1_000);
+    let bump = (choice / 8).is_multiple_of(4).then_some(1_000);
     // Writing a member's log takes as long as a hundred plans.
-    let dry_run = choice / 32 % 64 != 0;
+    let dry_run = !(choice / 32).is_multiple_of(64);
     let data_dir = scratch::empty("restored").join("m1.etcd");
     let options = RestoreOptions {
         data_dir: data_dir.clone(),

@@ -7,8 +7,7 @@ use std::ops::ControlFlow;
 use dcos_etcd::Defect;
 use dcos_etcd::bbolt::{Append, Database, Element, Patch, Visitor, check_patched, walk};
 use dcos_etcd::progress::NoProgress;
-use dcos_etcd_fuzz::{budget, database};
-use fastrand::Rng;
+use dcos_etcd_fuzz::{budget, database, mutator};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 /// What a walk tells.
@@ -49,11 +48,7 @@ impl Visitor for Seen {
 }
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    budget::lift();
-    let mut bytes = data[..size].to_vec();
-    database::mutate(&mut bytes, max_size, &mut Rng::with_seed(seed.into()));
-    data[..bytes.len()].copy_from_slice(&bytes);
-    bytes.len()
+    mutator(data, size, max_size, seed, database::mutate)
 });
 
 fuzz_target!(|bytes: &[u8]| {

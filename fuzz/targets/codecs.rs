@@ -7,24 +7,19 @@ use std::io::Read;
 use dcos_etcd::Error;
 use dcos_etcd::archive::extract;
 use dcos_etcd::progress::NoProgress;
-use dcos_etcd_fuzz::{budget, chance, scratch};
-use fastrand::Rng;
+use dcos_etcd_fuzz::{budget, chance, mutator, scratch};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 /// More is not unpacked.
 const MOST: usize = 1 << 20;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    budget::lift();
-    let mut rng = Rng::with_seed(seed.into());
-    let mut bytes = data[..size].to_vec();
-    dcos_etcd_fuzz::archive::mutate_codec(&mut bytes, max_size, &mut rng);
-    if rng.u8(..8) == 0 {
-        chance::mutate_bytes(&mut bytes, max_size);
-    }
-    bytes.truncate(max_size);
-    data[..bytes.len()].copy_from_slice(&bytes);
-    bytes.len()
+    mutator(data, size, max_size, seed, |bytes, most, rng| {
+        dcos_etcd_fuzz::archive::mutate_codec(bytes, most, rng);
+        if rng.u8(..8) == 0 {
+            chance::mutate_bytes(bytes, most);
+        }
+    })
 });
 
 fuzz_target!(|bytes: &[u8]| {

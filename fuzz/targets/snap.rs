@@ -3,16 +3,11 @@
 #![no_main]
 
 use dcos_etcd::raft::snap;
-use dcos_etcd_fuzz::{budget, log};
-use fastrand::Rng;
+use dcos_etcd_fuzz::{budget, log, mutator};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    budget::lift();
-    let mut bytes = data[..size].to_vec();
-    log::mutate_snap(&mut bytes, max_size, &mut Rng::with_seed(seed.into()));
-    data[..bytes.len()].copy_from_slice(&bytes);
-    bytes.len()
+    mutator(data, size, max_size, seed, log::mutate_snap)
 });
 
 fuzz_target!(|bytes: &[u8]| {

@@ -5,31 +5,26 @@
 
 use std::io::Write;
 
-use dcos_etcd::archive::{Kind, kind};
+use dcos_etcd::archive::{Kind, look};
 use dcos_etcd::progress::NoProgress;
 use dcos_etcd::snapshot::{VerifyOptions, VerifyReport, verify};
 use dcos_etcd::{Error, Result};
-use dcos_etcd_fuzz::{budget, database, readers, scratch};
-use fastrand::Rng;
+use dcos_etcd_fuzz::{budget, database, mutator, readers, scratch};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    budget::lift();
-    let mut bytes = data[..size].to_vec();
-    database::mutate(&mut bytes, max_size, &mut Rng::with_seed(seed.into()));
-    data[..bytes.len()].copy_from_slice(&bytes);
-    bytes.len()
+    mutator(data, size, max_size, seed, database::mutate)
 });
 
 fuzz_target!(|bytes: &[u8]| {
     let path = scratch::file("snapshot.db", bytes);
     budget::limit(bytes, 32 << 20, 64);
-    let options = VerifyOptions { skip_hash_check: bytes.len() % 512 == 0 };
+    let options = VerifyOptions { skip_hash_check: bytes.len().is_multiple_of(512) };
     let verified = verify(&path, options, &NoProgress);
     // Of what is packed itself, nobody looks for a database inside twice.
-    if matches!(kind(&path), Ok(Kind::Database)) {
+    if look(&path).is_ok_and(|look| look.kind == Kind::Database) {
         let mut packed = GzEncoder::new(Vec::new(), Compression::none());
         packed.write_all(bytes).expect("there is memory");
         let packed = scratch::file("snapshot.db.gz", &packed.finish().expect("there is memory"));

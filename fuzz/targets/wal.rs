@@ -7,16 +7,11 @@ use std::fs;
 use dcos_etcd::data_dir::inspect;
 use dcos_etcd::progress::NoProgress;
 use dcos_etcd::raft::wal::read_dir;
-use dcos_etcd_fuzz::{budget, log, scratch};
-use fastrand::Rng;
+use dcos_etcd_fuzz::{budget, log, mutator, scratch};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    budget::lift();
-    let mut bytes = data[..size].to_vec();
-    log::mutate(&mut bytes, max_size, &mut Rng::with_seed(seed.into()));
-    data[..bytes.len()].copy_from_slice(&bytes);
-    bytes.len()
+    mutator(data, size, max_size, seed, log::mutate)
 });
 
 fuzz_target!(|bytes: &[u8]| {

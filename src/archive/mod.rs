@@ -70,5 +70,5 @@ pub use detect::Kind;
 pub use layout::{BLOCK_LEN, HASH_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY};
 pub use manifest::{FORMAT_VERSION, Manifest, ManifestMember};
 pub use random::RandomArchive;
-pub use reader::{Extracted, announced_len, extract, extract_and, hash_in_place, kind};
+pub use reader::{Extracted, Look, extract, extract_and, hash_in_place, look};
 pub use writer::ArchiveWriter;

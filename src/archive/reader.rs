@@ -36,40 +36,33 @@ pub struct Extracted {
     pub manifest: Option<Manifest>,
 }
 
-/// What the file at `path` is, by its first bytes.
+/// What the beginning of a file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// What the file is.
+    pub kind: Kind,
+    /// Bytes of the snapshot in it, its hash included: the size that the tar announces, or the length of a bare
+    /// database. Where nothing is announced it is the length of the file, which then is compressed: a lower bound.
+    pub announced_len: u64,
+}
+
+/// Looks at the first bytes of the file at `path`.
 ///
 /// # Errors
 /// [`Error::NotASnapshot`], [`Error::Corrupt`] when damage shows in the first bytes already, [`Error::Io`].
-pub fn kind(path: &Path) -> Result<Kind> {
-    look(path).map(|(kind, ..)| kind)
-}
-
-/// Bytes of the snapshot in the file at `path`, its hash included, as far as the beginning tells: the size that the tar
-/// announces, or the length of a bare database. Where nothing is announced it is the length of the file, which then is
-/// compressed: a lower bound.
-///
-/// # Errors
-/// As [`kind`].
-pub fn announced_len(path: &Path) -> Result<u64> {
-    let (kind, first, file_len) = look(path)?;
-    let announced = if kind.is_tar() { entries::announced_len(&first) } else { None };
-    Ok(announced.unwrap_or(file_len))
-}
-
-/// What the file is, its first bytes inside the wrapping, and its length.
-fn look(path: &Path) -> Result<(Kind, Vec<u8>, u64)> {
+pub fn look(path: &Path) -> Result<Look> {
     let file = open(path)?;
-    let file_len = file.len();
     let mut decoder = Decoder::new(&file).map_err(Error::io("reading", path))?;
     let mut first = vec![0; CHUNK];
     let mut filled = 0;
     let outcome = decoder.fill(&mut first, &mut filled);
     first.truncate(filled);
-    match (Kind::of(decoder.wrapping(), &first), outcome) {
-        (Ok(kind), _) => Ok((kind, first, file_len)),
-        (Err(_), Err(failure)) => Err(stream::error(failure, path)),
-        (Err(reason), Ok(())) => Err(Error::NotASnapshot { path: path.to_owned(), reason }),
-    }
+    let kind = Kind::of(decoder.wrapping(), &first).map_err(|reason| match outcome {
+        Err(failure) => stream::error(failure, path),
+        Ok(()) => Error::NotASnapshot { path: path.to_owned(), reason },
+    })?;
+    let announced = if kind.is_tar() { entries::announced_len(&first) } else { None };
+    Ok(Look { kind, announced_len: announced.unwrap_or(file.len()) })
 }
 
 /// Reads the file at `path` once, from start to end, and gives the database's bytes to `sink` in order; never

@@ -50,7 +50,7 @@ impl Store {
     /// [`Error::StorageVersion`]; [`Error::Changed`] when somebody writes to it too fast; [`Error::Io`];
     /// [`Error::Interrupted`].
     pub fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
-        let kind = archive::kind(path)?;
+        let kind = archive::look(path)?.kind;
         let mut warnings = Vec::new();
         let source = source(path, kind, &mut warnings, progress)?;
         let corrupt = |defects| Error::Corrupt { path: path.to_owned(), defects };

@@ -17,7 +17,7 @@ const MARGIN: u64 = 4 << 20;
 /// Needed are the database as large as the snapshot announces it, and two segments of WAL: the one that is written,
 /// and the next one, which etcd allots as soon as it starts.
 pub(super) fn check(path: &Path, options: &RestoreOptions) -> Result<()> {
-    let database = archive::announced_len(path)?;
+    let database = archive::look(path)?.announced_len;
     let log = 2 * SEGMENT_SIZE;
     match (&options.wal_dir, options.wal_in_data_dir()) {
         (Some(wal_dir), None) => {

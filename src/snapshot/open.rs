@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::archive::{self, Extracted, HASH_LEN, Kind};
+use crate::archive::{self, Extracted, HASH_LEN, Kind, Look};
 use crate::bbolt::{Database, Walked};
 use crate::defect::Defect;
 use crate::durable::{WriteBack, sync_beside, unnamed_file};
@@ -49,7 +49,12 @@ impl VerifiedSnapshot {
     /// A bare database is read where it lies. One inside an archive is inflated into a file without a name (beside
     /// the archive, or in the directory for temporary files where that can't be), which is gone when the value is.
     pub fn open(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
-        if archive::kind(path)? == Kind::Database {
+        Self::of(path, archive::look(path)?.kind, options, progress)
+    }
+
+    /// [`VerifiedSnapshot::open`] of a file that is of that kind.
+    fn of(path: &Path, kind: Kind, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
+        if kind == Kind::Database {
             let file = File::open(path).map_err(Error::io("opening", path))?;
             let walk = |len| Traversed::new(&file, len, path, None, progress);
             let (extracted, traversed) = archive::hash_in_place(path, &file, progress, walk)?;
@@ -164,10 +169,11 @@ impl<R: ReadAt> VerifiedSnapshot<R> {
 /// Judges the snapshot at `path`; what is wrong comes as [`Error::Corrupt`] with every defect. What a later etcd wrote
 /// cannot be judged: [`Error::StorageVersion`].
 pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> Result<VerifyReport> {
-    if let Some((extracted, traversed)) = glance(path, progress)? {
+    let look = archive::look(path)?;
+    if let Some((extracted, traversed)) = glance(path, look, progress)? {
         return VerifiedSnapshot::judge(path, extracted, traversed, options).map(|snapshot| snapshot.report());
     }
-    VerifiedSnapshot::open(path, options, progress).map(|snapshot| snapshot.report())
+    VerifiedSnapshot::of(path, look.kind, options, progress).map(|snapshot| snapshot.report())
 }
 
 /// The figures of `etcdutl snapshot status`, after bbolt's own check as there; never touches the file.
@@ -175,11 +181,12 @@ pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> R
 /// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
 pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
     let mut defects = Vec::new();
-    if let Some((extracted, traversed)) = glance(path, progress)? {
+    let look = archive::look(path)?;
+    if let Some((extracted, traversed)) = glance(path, look, progress)? {
         check_hash(&extracted, VerifyOptions::default(), &mut defects);
         return figures(path, traversed, defects);
     }
-    let traversed = if archive::kind(path)? == Kind::Database {
+    let traversed = if look.kind == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
         Traversed::new(&file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len }, path, None, progress)?
@@ -349,8 +356,8 @@ fn extract<T>(
 /// Judges the database inside a large archive without having all of it in a file: what passes by is noted, and written
 /// down as far as it can't be. `None` for what is none, and where something is wrong with the pages: what that is, only
 /// a walk through all of them can tell.
-fn glance(path: &Path, progress: &dyn Progress) -> Result<Option<(Extracted, Traversed<Sparse>)>> {
-    if archive::kind(path)? == Kind::Database || archive::announced_len(path)? < LARGE {
+fn glance(path: &Path, look: Look, progress: &dyn Progress) -> Result<Option<(Extracted, Traversed<Sparse>)>> {
+    if look.kind == Kind::Database || look.announced_len < LARGE {
         return Ok(None);
     }
     glanced(path, progress)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::layout::{BLOCK_LEN, TAR_BLOCK};
 use super::super::manifest::{self, Blocks};
-use super::super::{Kind, extract, kind};
+use super::super::{Kind, Look, extract, look};
 use super::*;
 use crate::progress::{Progress, Stage};
 
@@ -214,21 +214,23 @@ fn files_are_known_by_content_whatever_their_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("snapshot.txt");
     let snapshot = snapshot(BLOCK_LEN);
-    for (bytes, expected) in [
-        (archive(Compression::Gzip, &snapshot), Kind::TarGzip),
-        (archive(Compression::Zstd, &snapshot), Kind::TarZstd),
-        (snapshot.clone(), Kind::Database),
-        (gzip(&snapshot), Kind::GzipDatabase),
-        (zstd(&snapshot), Kind::ZstdDatabase),
+    let (len, unknown) = (snapshot.len(), None);
+    for (bytes, expected, announced) in [
+        (archive(Compression::Gzip, &snapshot), Kind::TarGzip, Some(len)),
+        (archive(Compression::Zstd, &snapshot), Kind::TarZstd, Some(len)),
+        (snapshot.clone(), Kind::Database, Some(len)),
+        (gzip(&snapshot), Kind::GzipDatabase, unknown),
+        (zstd(&snapshot), Kind::ZstdDatabase, unknown),
     ] {
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(expected, kind(&path).unwrap());
+        let announced_len = announced.unwrap_or(bytes.len()) as u64;
+        assert_eq!(Look { kind: expected, announced_len }, look(&path).unwrap());
         let extracted = extract(&path, &mut |_| Ok(()), &NoProgress).unwrap();
         assert_eq!((expected, bytes.len() as u64), (extracted.kind, extracted.file_len));
     }
-    assert!(matches!(kind(dir.path()).unwrap_err(), Error::NotASnapshot { .. }));
-    assert!(matches!(kind(Path::new("/dev/null")).unwrap_err(), Error::NotASnapshot { .. }));
-    assert!(matches!(kind(&dir.path().join("missing")).unwrap_err(), Error::Io { .. }));
+    assert!(matches!(look(dir.path()).unwrap_err(), Error::NotASnapshot { .. }));
+    assert!(matches!(look(Path::new("/dev/null")).unwrap_err(), Error::NotASnapshot { .. }));
+    assert!(matches!(look(&dir.path().join("missing")).unwrap_err(), Error::Io { .. }));
 }
 
 /// Stops after so many bytes.
