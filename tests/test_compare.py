@@ -267,7 +267,8 @@ def test_the_shell_shows_what_differs_and_says_so_by_its_exit_status(pair: dict[
     *rows, summary = map(json.loads, as_json.stdout.splitlines())
     keys = {row.get("key", row.get("key_base64")): row for row in rows if row["part"] == "keys"}
     assert keys["gone"]["b"] is None
-    assert keys["leased"]["b"]["lease"] != "0"
+    with dcos_etcd.open(b) as snapshot:
+        assert keys["leased"]["b"]["lease"] == snapshot["leased"].lease != 0
     assert (keys["/wo="]["b"]["value_base64"], keys["/wo="]["a"]["value"]) == ("/g==", "old")
     # The lease was there before: what hangs on it is told with the keys.
     assert [row["part"] for row in rows if row["part"] != "keys"] == []

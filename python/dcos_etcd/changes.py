@@ -195,14 +195,10 @@ def _entry(entry: Entry | None, size: int | None, *, values: bool) -> dict[str, 
         "create_revision": entry.create_revision,
         "mod_revision": entry.mod_revision,
         "version": entry.version,
-        "lease": _hex(entry.lease),
+        "lease": entry.lease,
         "size": size,
         **(member("value", entry.value) if values else {}),
     }
-
-
-def _hex(lease: int) -> str:
-    return f"{lease & (1 << 64) - 1:x}"
 
 
 def _state(state: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value out
@@ -211,7 +207,7 @@ def _state(state: Any) -> Any:  # noqa: ANN401 - any model in, any JSON value ou
     document: dict[str, Any] = {name: value for name, value in _members(state) if name != "permissions"}
     match type(state).__name__:
         case "Lease":
-            document = {"id": _hex(state.id), "ttl": state.ttl}
+            document = {"id": state.id, "ttl": state.ttl}
         case "Role":
             document["permissions"] = [
                 {"kind": one.kind, **member("key", one.key), **member("range_end", one.range_end)}
