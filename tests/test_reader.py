@@ -405,9 +405,10 @@ def test_get_prints_the_value_its_history_or_json(one: Source) -> None:
     assert b"again" in shell("get", one.db, "back").stdout
     history = shell("get", one.db, "back", "--history", "-w", "json").stdout
     assert json.loads(history.splitlines()[-1])["value"] == "again"
-    missing = shell("get", one.db, "nothing")
-    assert missing.returncode == 1
-    assert b"there is no key" in missing.stderr
+    for flags in ((), ("--history",)):
+        missing = shell("get", one.db, "nothing", *flags)
+        assert (missing.returncode, missing.stdout) == (1, b"")
+        assert b"there is no key" in missing.stderr
     wrong = shell("get", one.db, "back", "--history", "--print-value-only")
     assert wrong.returncode == 2
 

@@ -37,7 +37,8 @@ def run(flags: argparse.Namespace) -> int:
     with opened(flags.path) as snapshot:
         view = snapshot if flags.revision is None else snapshot.at(flags.revision)
         if flags.history:
-            entries = view.history(key)
+            # A key without any version is told as one that does not live is.
+            entries = view.history(key) or [view[key]]
             shown = listing.entry_json if flags.write_out == "json" else listing.version_line
             if flags.write_out != "json":
                 print(listing.VERSION_HEAD)
