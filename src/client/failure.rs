@@ -119,7 +119,10 @@ fn from_status(status: &tonic::Status, circumstances: Circumstances) -> Failure 
 fn from_server(code: Code, text: &str, circumstances: Circumstances) -> Failure {
     let failed = |kind, advice: &str| Failure::new(kind, format!("{text}; {advice}"));
     if text.contains("permission denied") || code == Code::PermissionDenied {
-        return failed(FailureKind::PermissionDenied, "give a user that has the role root (--user)");
+        return failed(
+            FailureKind::PermissionDenied,
+            "give a user that may do this, such as one with the role root (--user)",
+        );
     }
     if text.contains("user name is empty") {
         return failed(FailureKind::Denied, "authentication is enabled: give a user and password (--user)");
