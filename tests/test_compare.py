@@ -144,6 +144,7 @@ def test_what_lies_beside_the_keys_is_compared_too(etcd_cluster: ClusterFactory,
         with_cluster = dcos_etcd.compare(before, cluster.endpoints, **access_of(cluster))
         assert alike(dcos_etcd.compare(after, cluster.endpoints, **access_of(cluster)))
         only_keys = dcos_etcd.compare(before, after, only_keys=True)
+        [granted] = cluster.etcdctl_json("lease", "list")["leases"]
 
     for found in (between_files, with_cluster):
         assert not found.equal
@@ -159,6 +160,15 @@ def test_what_lies_beside_the_keys_is_compared_too(etcd_cluster: ClusterFactory,
         assert (old.permissions, [one.range_end for one in new.permissions]) == ((), [b"/a0"])
         assert {part for part, _ in named} - {"storage_version"} == {"leases", "users", "roles"}
     assert (only_keys.equal, only_keys.state, only_keys.compared) == (True, (), ("keys",))
+    table, as_json = (run("diff", before, after, "-w", form).stdout for form in ("table", "json"))
+    assert f'leases added {granted["id"]:x}: {{"ttl":600}}' in table.splitlines()
+    [told] = [row for row in map(json.loads, as_json.splitlines()) if row.get("part") == "leases"]
+    assert told == {
+        "part": "leases",
+        "name": f"{granted['id']:x}",
+        "a": None,
+        "b": {"id": granted["id"], "ttl": 600},
+    }
 
 
 @pytest.mark.etcd(version="3.5.1")

@@ -408,7 +408,7 @@ def test_get_prints_the_value_its_history_or_json(one: Source) -> None:
     for flags in ((), ("--history",)):
         missing = shell("get", one.db, "nothing", *flags)
         assert (missing.returncode, missing.stdout) == (1, b"")
-        assert b"there is no key" in missing.stderr
+        assert b"error: there is no " in missing.stderr
     wrong = shell("get", one.db, "back", "--history", "--print-value-only")
     assert wrong.returncode == 2
 

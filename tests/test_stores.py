@@ -12,6 +12,7 @@ import pytest
 import dcos_etcd
 from conftest import LINES, each_line, release
 from oracle import bbolt
+from scenario import hash_kv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,11 @@ def edited(saved: Path, change: Callable[[bytes], bytes]) -> None:
     saved.write_bytes(changed + hashlib.sha256(changed).digest())
 
 
+def at(revision: int) -> bytes:
+    """A revision as a compaction's bound."""
+    return revision.to_bytes(8, "big") + b"_" + bytes(8)
+
+
 @pytest.fixture
 def nearly_compacted(etcd_cluster: ClusterFactory, tmp_path: Path) -> tuple[Path, int]:
     """What a compaction by etcd 3.4 leaves until it is told to be finished: its last entry, a deletion, is gone."""
@@ -114,8 +120,7 @@ def nearly_compacted(etcd_cluster: ClusterFactory, tmp_path: Path) -> tuple[Path
         source.etcdctl("compact", str(current), "--physical")
         source.etcdctl("snapshot", "save", str(tmp_path / "saved.db"))
     name = b"finishedCompactRev"
-    finished, before = ((main).to_bytes(8, "big") + b"_" + bytes(8) for main in (current, 1))
-    edited(tmp_path / "saved.db", lambda database: database.replace(name + finished, name + before))
+    edited(tmp_path / "saved.db", lambda database: database.replace(name + at(current), name + at(1)))
     return tmp_path / "saved.db", current
 
 
@@ -131,11 +136,17 @@ def test_revisions_go_on_behind_a_compaction_that_had_removed_the_last_key_and_w
     report = dcos_etcd.restore(saved, **member.restore_arguments)
 
     assert report.revision == current
-    assert max(map(bbolt.revision, bbolt.read(member.db)[b"key"])) == current
-    assert [step for step in report.steps if f"hold revision {current}" in step]
+    assert [step for step in report.steps if f"compaction to {current} as finished" in step]
+    before, after = (bbolt.read(file) for file in (saved, member.db))
+    assert after[b"key"] == before[b"key"]
+    assert before[b"meta"][b"finishedCompactRev"] < after[b"meta"][b"finishedCompactRev"] == at(current)
     with restored:
         assert revision(restored, "get", "kept") == current
         assert [kv["mod_revision"] for kv in restored.etcdctl_json("get", "", "--prefix")["kvs"]] == [current - 2]
+        with dcos_etcd.open(saved) as snapshot:
+            found = snapshot.hash_kv(etcd_version=restored.binaries.version)
+        # Without a revision, since earlier servers count that of the compaction as gone.
+        assert hash_kv(restored, 0) == {restored.endpoints[0]: (found.hash, found.compact_revision)}
         member.kill()
         member.start()
         assert revision(restored, "put", "key", "value") == current + 1

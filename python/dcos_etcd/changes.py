@@ -47,13 +47,13 @@ def difference_json(difference: KeyDifference, *, values: bool) -> str:
 
 def state_line(difference: StateDifference) -> str:
     """Tell in a line or two of what differs beside the keys."""
-    a, b = _state(difference.a), _state(difference.b)
+    a, b = _shown(difference.a), _shown(difference.b)
     if difference.a is None or difference.b is None:
         change, shown = ("added", [b]) if difference.a is None else ("removed", [a])
     else:
         change, shown = "changed", [a, b]
     head = f"{difference.part} {change}" + (f" {difference.name}" if difference.name else "")
-    return visible(f"{head}: {' -> '.join(map(to_json, shown))}")
+    return visible(f"{head}: {' -> '.join(shown)}")
 
 
 def state_json(difference: StateDifference) -> str:
@@ -105,7 +105,13 @@ def _states(state: Iterable[StateDifference]) -> Table:
 
 
 def _shown(state: Any) -> str:  # noqa: ANN401 - any model
-    return "-" if state is None else to_json(_state(state))
+    if state is None:
+        return "-"
+    document = _state(state)
+    if type(state).__name__ == "Lease":
+        # Its name is the id as etcdctl prints it.
+        del document["id"]
+    return to_json(document)
 
 
 def comparison_json(comparison: Comparison) -> str:

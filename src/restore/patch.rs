@@ -5,8 +5,8 @@
 //! | `members` | the new members and nobody else |
 //! | `members_removed` | empty |
 //! | `cluster` | empty: the leader sets the version anew, a downgrade job is dropped |
-//! | `meta` | `consistent_index` = number of members, `term` = 1, `confState` = the new voters, `storageVersion` gone |
-//! | `key` | with a revision bump: one empty version at the bumped revision; otherwise what [`hold`] says |
+//! | `meta` | `consistent_index` = number of members, `term` = 1, `confState` = the new voters, `storageVersion` gone; a compaction that has removed the last key is finished |
+//! | `key` | with a revision bump: one empty version at the bumped revision |
 //! | `alarm` | empty, if asked for |
 //! | `auth` | `authEnabled` = 0, if asked for; users and roles have buckets of their own |
 //!
@@ -22,7 +22,8 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::raft::{Membership, member_json};
 use crate::read_at::ReadAt;
-use crate::schema::{Revision, RevisionKey, StoreMeta, buckets, conf_state_json};
+use crate::schema::{Revision, buckets, conf_state_json};
+use crate::snapshot::Contents;
 
 use super::rewrite::Repairs;
 
@@ -42,11 +43,12 @@ pub fn bumped(current: i64, by: u64) -> Result<i64> {
     })
 }
 
-/// The patch that makes `database` the database of a restored member.
+/// The patch that makes `database`, which has these `contents`, the database of a restored member.
 ///
 /// `bump_to` is the main revision that the store moves on to.
 pub fn plan<R: ReadAt>(
     database: &Database<R>,
+    contents: &Contents,
     membership: &Membership,
     bump_to: Option<i64>,
     repairs: Repairs,
@@ -60,7 +62,7 @@ pub fn plan<R: ReadAt>(
         (buckets::MEMBERS.to_vec(), sorted(members.collect())),
         (buckets::MEMBERS_REMOVED.to_vec(), Vec::new()),
         (buckets::CLUSTER.to_vec(), Vec::new()),
-        (buckets::META.to_vec(), meta(database, membership, bump)?),
+        (buckets::META.to_vec(), meta(database, membership, contents.unmarked_compaction(), bump)?),
     ]);
     if repairs.clear_alarms {
         replace.insert(buckets::ALARM.to_vec(), Vec::new());
@@ -78,20 +80,10 @@ pub fn plan<R: ReadAt>(
     Ok(Patch { replace, append })
 }
 
-/// The deletion of no key with which a server of any release starts at `revision`, where bucket `key` ends at `last` and
-/// some would start below: a compaction was under way, or versions were left out.
-pub(super) fn hold(revision: i64, last: i64, meta: &StoreMeta) -> Option<Append> {
-    if meta.least_revision(last) >= revision {
-        return None;
-    }
-    let mut key = Revision { main: revision, sub: 0 }.to_bytes().to_vec();
-    key.push(RevisionKey::TOMBSTONE);
-    Some(Append { bucket: buckets::KEY.to_vec(), key, value: Vec::new() })
-}
-
 fn meta<R: ReadAt>(
     database: &Database<R>,
     membership: &Membership,
+    finished: Option<Revision>,
     bump: Option<Revision>,
 ) -> std::result::Result<Entries, Defect> {
     let mut meta: BTreeMap<Vec<u8>, Vec<u8>> = entries(database, buckets::META)?.into_iter().collect();
@@ -102,6 +94,9 @@ fn meta<R: ReadAt>(
     meta.insert(buckets::META_CONSISTENT_INDEX.to_vec(), index.to_be_bytes().to_vec());
     meta.insert(buckets::META_TERM.to_vec(), TERM.to_be_bytes().to_vec());
     meta.insert(buckets::META_CONF_STATE.to_vec(), conf_state_json(&voters).into_bytes());
+    if let Some(revision) = finished {
+        meta.insert(buckets::META_FINISHED_COMPACT.to_vec(), revision.to_bytes().to_vec());
+    }
     if let Some(revision) = bump {
         meta.insert(buckets::META_SCHEDULED_COMPACT.to_vec(), revision.to_bytes().to_vec());
     }

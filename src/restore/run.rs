@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
 use crate::raft::{Membership, bootstrap, snap, wal};
+use crate::schema::Revision;
 use crate::snapshot::{VerifiedSnapshot, VerifyOptions, spooled};
 
 use super::handover::{Handover, NoHandover};
@@ -97,12 +98,9 @@ impl<'p> Plan<'p> {
     ) -> Result<Self> {
         let revision = options.rewrite.revision_of(snapshot.contents())?;
         let bump_to = options.bump_revision.map(|by| patch::bumped(revision, by)).transpose()?;
-        let mut changes = patch::plan(snapshot.database(), membership, bump_to, options.rewrite.repairs)
-            .map_err(|defect| corrupt(path, defect))?;
-        // What is written anew ends where it ends.
-        if bump_to.is_none() && !options.rewrite.is_needed() {
-            changes.append = patch::hold(revision, snapshot.contents().last_revision, &snapshot.contents().meta);
-        }
+        let changes =
+            patch::plan(snapshot.database(), snapshot.contents(), membership, bump_to, options.rewrite.repairs)
+                .map_err(|defect| corrupt(path, defect))?;
         Ok(Self { path, options, snapshot, revision, bump_to, changes })
     }
 
@@ -116,7 +114,6 @@ impl<'p> Plan<'p> {
         let job = Job {
             database: self.snapshot.database(),
             hash: self.snapshot.contents().hash,
-            meta: &self.snapshot.contents().meta,
             from: self.path,
             rewrite: &self.options.rewrite,
             revision: self.revision,
@@ -254,11 +251,8 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
         steps.extend(rewrite::steps(&options.rewrite, outcome));
     }
     steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
-    if plan.bump_to.is_none() && plan.changes.append.is_some() {
-        let (revision, last) = (plan.revision, snapshot.contents().last_revision);
-        steps.push(format!(
-            "hold revision {revision}: a compaction is under way, the last entry is of {last}, and some etcd would start there"
-        ));
+    if let Some(Revision { main, .. }) = snapshot.contents().unmarked_compaction() {
+        steps.push(format!("mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"));
     }
     if let Some(to) = plan.bump_to {
         steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));

@@ -62,6 +62,13 @@ impl Contents {
         self.meta.current_revision(self.last_revision)
     }
 
+    /// A compaction that has gone past the last entry, which it removed, and is not marked as finished. It goes through
+    /// the entries from the first to the last, so nothing is left to it but the mark.
+    #[must_use]
+    pub fn unmarked_compaction(&self) -> Option<Revision> {
+        self.meta.scheduled_compact.filter(|to| to.main > self.meta.least_revision(self.last_revision))
+    }
+
     /// What should be known before this is restored.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -88,7 +95,7 @@ impl Contents {
         if self.overlong_leases > 0 {
             let leases = self.overlong_leases;
             warnings.push(format!(
-                "{leases} leases last longer than etcd grants, and it may delete their keys at once: --drop-leases keeps them"
+                "{leases} leases last longer than etcd grants, and it may delete their keys at once; --drop-leases keeps the keys"
             ));
         }
         if self.misfiled > 0 {

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags
-from dcos_etcd.cli._output import DONE
+from dcos_etcd.cli._output import DONE, FAILED, say
 from dcos_etcd.cli._parser import add_command, add_write_out
 from dcos_etcd.cli._reading import add_revision, opened
 
@@ -37,8 +37,11 @@ def run(flags: argparse.Namespace) -> int:
     with opened(flags.path) as snapshot:
         view = snapshot if flags.revision is None else snapshot.at(flags.revision)
         if flags.history:
-            # A key without any version is told as one that does not live is.
-            entries = view.history(key) or [view[key]]
+            entries = view.history(key)
+            if not entries:
+                say("error", f"there is no version of key {key!r} up to revision {view.revision}")
+                say("hint", "'dcos-etcdctl keys --prefix' lists those that are there; an older snapshot may hold it")
+                return FAILED
             shown = listing.entry_json if flags.write_out == "json" else listing.version_line
             if flags.write_out != "json":
                 print(listing.VERSION_HEAD)

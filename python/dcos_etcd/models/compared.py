@@ -43,7 +43,7 @@ class StateDifference:
     Attributes:
         part: What it is: `members`, `leases`, `users`, `roles`, `alarms`, `auth_enabled`, `storage_version` or
             `cluster_version`.
-        name: Which of them, by id or name; empty for the last three.
+        name: Which of them, by name, or by id in hexadecimal as etcdctl prints it; empty for the last three.
         a: What A has; `None` where it has it not.
         b: What B has, likewise.
     """

@@ -11,11 +11,10 @@ use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::{FileSource, ReadAt};
-use crate::schema::{KeyValue, RevisionKey, StoreMeta, buckets};
+use crate::schema::{KeyValue, Revision, RevisionKey, StoreMeta, buckets};
 use crate::snapshot::Contents;
 
 use super::selection::Rewrite;
-use crate::restore::patch::hold;
 
 /// Bytes between two calls of the progress callback.
 const REPORT_EVERY: u64 = 512 << 10;
@@ -64,8 +63,6 @@ pub(in crate::restore) struct Job<'j, R> {
     pub(in crate::restore) database: &'j Database<R>,
     /// [`Contents::hash`] with which it was verified: if it changed since, that is an error.
     pub(in crate::restore) hash: u32,
-    /// Its bucket `meta`, whose bounds of compactions `changes` leaves as they are.
-    pub(in crate::restore) meta: &'j StoreMeta,
     /// Where it comes from, for errors.
     pub(in crate::restore) from: &'j Path,
     /// What is taken of it.
@@ -92,7 +89,6 @@ pub(in crate::restore) fn write<R: ReadAt, W: Write + Seek>(
         last: 0,
         rewrite,
         revision: job.revision,
-        meta: job.meta,
         counts: Counts { by_prefix: vec![0; rewrite.prefixes.len()], ..Counts::default() },
         changed: Vec::new(),
         hash: 0,
@@ -179,7 +175,6 @@ struct Pass<'p, W> {
     last: i64,
     rewrite: &'p Rewrite,
     revision: i64,
-    meta: &'p StoreMeta,
     counts: Counts,
     /// A version without its lease.
     changed: Vec<u8>,
@@ -225,9 +220,11 @@ impl<W: Write + Seek> Pass<'_, W> {
             self.put(key, value)?;
         }
         let is_key = name == buckets::KEY;
-        let given = changes.append.as_ref().filter(|append| append.bucket == name);
-        let held = if is_key && given.is_none() { hold(self.revision, self.last, self.meta) } else { None };
-        if let Some(Append { key, value, .. }) = given.or(held.as_ref()) {
+        let append = changes.append.as_ref().filter(|append| append.bucket == name);
+        if is_key && append.is_none() {
+            self.hold_revision(changes)?;
+        }
+        if let Some(Append { key, value, .. }) = append {
             self.counts.versions += u64::from(is_key);
             self.put(key, value)?;
         }
@@ -276,6 +273,23 @@ impl<W: Write + Seek> Pass<'_, W> {
             return Ok(());
         }
         Ok(self.put(element.key, element.value)?)
+    }
+
+    /// Sees to it that a server of any release starts at the revision that was asked for, although its last version may be
+    /// gone.
+    fn hold_revision(&mut self, changes: &Patch) -> Result<()> {
+        let mut meta = StoreMeta::default();
+        for (key, value) in changes.replace.get(buckets::META).into_iter().flatten() {
+            // What can't be read is found when the new database is.
+            let _ = meta.take(key, value);
+        }
+        if meta.least_revision(self.last) >= self.revision {
+            return Ok(());
+        }
+        let mut key = Revision { main: self.revision, sub: 0 }.to_bytes().to_vec();
+        key.push(RevisionKey::TOMBSTONE);
+        self.counts.versions += 1;
+        self.put(&key, &[])
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::bbolt::{Database, Element, Entries, Entry, Patch, Visitor, build, wal
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{NoProgress, Progress, Stage};
-use crate::schema::{KeyValue, Revision, RevisionKey, StoreMeta, buckets};
+use crate::schema::{KeyValue, Revision, RevisionKey, buckets};
 use crate::snapshot::Contents;
 
 type Buckets = BTreeMap<Vec<u8>, Entries>;
@@ -106,8 +106,7 @@ fn rewritten(
     };
     let database = Database::open(bytes).unwrap();
     let (from, to) = (Path::new("from"), Path::new("to"));
-    let meta = &StoreMeta::default();
-    let job = Job { database: &database, hash, meta, from, rewrite: how, revision, changes: &changes, to };
+    let job = Job { database: &database, hash, from, rewrite: how, revision, changes: &changes, to };
     let mut file = tempfile::tempfile().unwrap();
     let written = write(&job, &file, progress)?;
     let (outcome, defects) = read_back(&file, written, to, progress)?;
