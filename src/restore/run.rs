@@ -252,7 +252,9 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
     }
     steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
     if let Some(Revision { main, .. }) = snapshot.contents().unmarked_compaction() {
-        steps.push(format!("mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"));
+        steps.push(format!(
+            "mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"
+        ));
     }
     if let Some(to) = plan.bump_to {
         steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));

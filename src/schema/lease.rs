@@ -4,8 +4,8 @@ use crate::proto::{Value, fields};
 
 use super::Malformed;
 
-/// The longest time to live that etcd grants, in seconds (`lessor.go: MaxLeaseTTL`). It counts in nanoseconds of 63 bits,
-/// and a time beyond those is over before it begins.
+/// The longest time to live that etcd grants, in seconds (`lessor.go: MaxLeaseTTL`). A server counts in nanoseconds of 63
+/// bits, and a time beyond those is over before it begins.
 const MAX_TTL: i64 = 9_000_000_000;
 
 /// A lease as it is stored: the time that is left starts anew at every boot.
