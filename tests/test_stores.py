@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -124,16 +124,17 @@ def nearly_compacted(etcd_cluster: ClusterFactory, tmp_path: Path) -> tuple[Path
     return tmp_path / "saved.db", current
 
 
+@pytest.mark.parametrize("how", [{}, {"compact": True}], ids=["patched", "written anew"])
 @pytest.mark.parametrize("line", [*LINES, "3.5.1"])
 def test_revisions_go_on_behind_a_compaction_that_had_removed_the_last_key_and_was_not_finished(
-    line: str, nearly_compacted: tuple[Path, int], etcd_cluster: ClusterFactory
+    line: str, how: dict[str, Any], nearly_compacted: tuple[Path, int], etcd_cluster: ClusterFactory
 ) -> None:
     """Servers before 3.4.32 and 3.5.14 would hand out revisions twice."""
     saved, current = nearly_compacted
     restored = etcd_cluster(1, binaries=release(line))
     [member] = restored.members
 
-    report = dcos_etcd.restore(saved, **member.restore_arguments)
+    report = dcos_etcd.restore(saved, **member.restore_arguments, **how)
 
     assert report.revision == current
     assert [step for step in report.steps if f"compaction to {current} as finished" in step]
