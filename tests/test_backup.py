@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -23,6 +24,7 @@ import dcos_etcd
 from command_line import cluster_flags, environment, run
 from conftest import LINES, each_line, release
 from dcos_etcd.testing import Cluster, CommandFailedError
+from scenario import raise_alarm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,6 +202,46 @@ def test_the_first_healthy_endpoint_is_used_and_the_others_are_told(
     assert "dcos-etcdctl: warning: no endpoint is healthy" in warned.stderr
     assert "warning" not in warned.stdout
     assert dcos_etcd.verify(tmp_path / "alone.tar.gz").status.total_key == 1
+
+
+@each_line
+def test_without_a_quorum_the_member_that_lacks_the_least_is_used(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    cluster = etcd_cluster(5)
+    cluster.start()
+    leader = cluster.leader()
+    behind, ahead, *others = (member for member in cluster.members if member is not leader)
+    assert behind.pid
+    os.kill(behind.pid, signal.SIGSTOP)
+    # More than the system keeps on the way to who is stopped.
+    for number in range(30):
+        cluster.etcdctl("put", f"new/{number}", stdin=os.urandom(500_000).hex().encode(), endpoints=[ahead.client_url])
+    for member in (leader, *others):
+        member.kill()
+    os.kill(behind.pid, signal.SIGCONT)
+
+    endpoints = [behind.client_url, ahead.client_url]
+    report = dcos_etcd.backup(tmp_path / "etcd.tar.gz", endpoints=endpoints, command_timeout=2)
+
+    [late] = cluster.etcdctl_json("endpoint", "status", endpoints=[behind.client_url])
+    assert late["Status"]["raftAppliedIndex"] < report.manifest.raft_index
+    assert report.endpoint == ahead.client_url
+    assert "no endpoint is healthy" in report.warnings[0]
+    with dcos_etcd.open(tmp_path / "etcd.tar.gz") as snapshot:
+        assert sum(key.startswith(b"new/") for key in snapshot) == 30
+
+
+@each_line
+def test_a_member_that_etcd_found_corrupt_is_passed_over(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    cluster = etcd_cluster(3)
+    cluster.start()
+    raise_alarm(cluster, "CORRUPT")
+
+    report = dcos_etcd.backup(tmp_path / "etcd.tar.gz", endpoints=cluster.endpoints)
+
+    assert report.endpoint == cluster.endpoints[1]
+    [skipped] = report.skipped
+    assert skipped.endpoint == cluster.endpoints[0]
+    assert "CORRUPT" in skipped.reason
 
 
 @pytest.mark.parametrize("way", ["user", "name in the certificate"])

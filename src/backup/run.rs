@@ -95,6 +95,11 @@ impl Run<'_> {
             let described = self.describe(&candidate).await;
             let endpoint = candidate.connection.endpoint();
             match SnapshotStream::open(&candidate.connection, self.options.stall_timeout).await {
+                Ok(_) if is_another(&candidate, &described).await => {
+                    let message = "another member answers there now: try again".to_owned();
+                    let failure = Failure { kind: FailureKind::Answered, message };
+                    candidates.skipped.push((endpoint.to_string(), failure));
+                }
                 Ok(stream) => {
                     let skipped = candidates.skipped.into_iter().map(skipped).collect();
                     return self.receive(file, stream, described, skipped).await;
@@ -238,6 +243,13 @@ impl Pump {
         }
         Ok(true)
     }
+}
+
+/// Whether another member than the one that was described answers on this connection, which makes itself anew when it
+/// broke: its revision may be below the one that the manifest names. The stream hangs on the same connection.
+async fn is_another(candidate: &Candidate, described: &Described) -> bool {
+    let before = described.status.member_id;
+    before != 0 && candidate.connection.status().await.is_ok_and(|now| now.member_id != before)
 }
 
 /// What is told of the cluster in the manifest.

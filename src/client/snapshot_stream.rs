@@ -24,6 +24,9 @@ const SIZE_UNIT: u64 = 512;
 /// them without end, as fast as it can, and never an error.
 const EMPTY_BLOB_LIMIT: u32 = 16;
 
+/// No patience is longer, so that its end is an instant that a clock can tell.
+const LONGEST_WAIT: Duration = Duration::from_hours(24 * 365 * 100);
+
 /// A piece of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chunk {
@@ -65,6 +68,7 @@ impl SnapshotStream {
     pub async fn open(connection: &Connection, stall_timeout: Duration) -> std::result::Result<Self, Unopened> {
         let endpoint = connection.endpoint().to_string();
         let started = Instant::now();
+        let stall_timeout = stall_timeout.min(LONGEST_WAIT);
         let Ok(answer) = timeout_at(started + stall_timeout, connection.snapshot()).await else {
             let after = stall_timeout;
             return Err(Unopened::Broken(Error::Stalled { endpoint, after, received: 0, expected: None }));

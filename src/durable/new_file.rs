@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{self, Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 use rustix::io::Errno;
 
 use super::litter;
@@ -36,20 +36,17 @@ impl NewFile {
     /// # Errors
     /// [`Error::ArchiveExists`] when anything has that name, be it a link to nowhere; [`Error::InvalidArgument`]
     /// for a path without a file name; [`Error::Io`] that names the parent when that is missing, no directory, or
-    /// not writable.
+    /// not readable and writable.
     pub fn create(path: &Path) -> Result<Self> {
         let (parent, name) = split(path)?;
-        match fs::symlink_metadata(&parent) {
-            Ok(_) => {}
-            Err(source) => return Err(Error::Io { action: "opening directory", path: parent, source }),
+        // The commit has to open it for its sync: who may only write into it is to know before the file is whole.
+        if let Err(errno) = open(&parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            return Err(Error::Io { action: "opening directory", path: parent, source: errno.into() });
         }
         let destination = parent.join(&name);
         match fs::symlink_metadata(&destination) {
             Ok(_) => return Err(Error::ArchiveExists { path: path.to_owned() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(Error::Io { action: "opening directory", path: parent, source: error });
-            }
             Err(source) => return Err(Error::Io { action: "looking at", path: path.to_owned(), source }),
         }
         let prefix = litter::prefix(&name, "partial");

@@ -12,6 +12,7 @@ import dcos_etcd
 from dcos_etcd import dcos
 from dcos_etcd.dcos import _diagnostic, _profile
 from dcos_profile.master import MASTERS, Machine, MesosDns, as_root, restored
+from scenario import raise_alarm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,20 @@ def test_the_leader_is_asked_first(
 
     assert report.endpoint.startswith("http://localhost:")
     assert report.warnings == ()
+
+
+def test_a_leader_that_is_as_good_as_this_master_is_used_and_not_said_to_be_passed_over(
+    master: tuple[Machine, Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, cluster = master
+    monkeypatch.setattr(_profile, "LEADER", "localhost")
+    raise_alarm(cluster, "CORRUPT")
+
+    report = dcos.backup(tmp_path / "etcd.tar.gz", root=machine.root)
+
+    assert report.endpoint.startswith("http://localhost:")
+    assert [skipped.endpoint for skipped in report.skipped] == [cluster.endpoints[0]]
+    assert not [warning for warning in report.warnings if "was not used" in warning]
 
 
 def test_the_members_are_what_etcdctl_lists(master: tuple[Machine, Cluster]) -> None:

@@ -45,9 +45,10 @@ def backup(
         OSError: The archive could not be written.
     """
     profile = _profile.read(root)
+    leader = profile.endpoint(_profile.LEADER)
     report = api.backup(
         path,
-        endpoints=[profile.endpoint(_profile.LEADER), profile.endpoint(profile.address)],
+        endpoints=[leader, profile.endpoint(profile.address)],
         tls=profile.tls,
         dial_timeout=dial_timeout,
         command_timeout=command_timeout,
@@ -55,7 +56,7 @@ def backup(
         max_rate=max_rate,
         progress=progress,
     )
-    if not report.skipped:
+    if report.endpoint == leader or not report.skipped:
         return report
     reasons = "; ".join(f"{skipped.endpoint}: {skipped.reason}" for skipped in report.skipped)
     warning = f"the leading master's etcd was not used ({reasons}): taken from {report.endpoint}"

@@ -8,7 +8,7 @@ use dcos_etcd::diagnose::{DiagnoseOptions, diagnose};
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::fake_etcd::{Script, Step, serve};
+use crate::fake_etcd::{Script, Step, Told, serve};
 use crate::support::{Destination, back_up, held_port, run};
 
 /// What a command waits for; long, so that one wait is told from two on a busy machine.
@@ -45,7 +45,7 @@ async fn silent_server() -> String {
 fn first_healthy_endpoint_in_the_order_given_is_used() {
     run(async {
         let (_held, dead) = closed_port();
-        let leaderless = serve(Script { read: NO_LEADER, snapshot: stream() }).await;
+        let leaderless = serve(Script { read: NO_LEADER, ..Script::healthy(stream()) }).await;
         let first = serve(Script::healthy(stream())).await;
         let second = serve(Script::healthy(stream())).await;
         let report = back_up(&Destination::new(), &[&dead, &leaderless, &first, &second]).await.unwrap();
@@ -64,12 +64,69 @@ fn first_healthy_endpoint_in_the_order_given_is_used() {
 fn cluster_without_a_leader_is_backed_up_with_a_warning() {
     run(async {
         let (_held, dead) = closed_port();
-        let leaderless = serve(Script { read: NO_LEADER, snapshot: stream() }).await;
+        let leaderless = serve(Script { read: NO_LEADER, ..Script::healthy(stream()) }).await;
         let report = back_up(&Destination::new(), &[&dead, &leaderless]).await.unwrap();
 
         assert_eq!(report.endpoint, leaderless);
         assert_eq!(report.skipped.len(), 1);
         assert!(report.warnings[0].contains("no endpoint is healthy"), "{:?}", report.warnings);
+    });
+}
+
+#[test]
+fn of_members_without_a_leader_the_one_that_has_applied_most_is_used() {
+    run(async {
+        let mut endpoints = Vec::new();
+        for raft_applied_index in [7, 900, 900, 12] {
+            let status = vec![Told { raft_applied_index, ..Told::default() }];
+            endpoints.push(serve(Script { read: NO_LEADER, status, ..Script::healthy(stream()) }).await);
+        }
+        let given: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+        let report = back_up(&Destination::new(), &given).await.unwrap();
+
+        assert_eq!(report.endpoint, endpoints[1]);
+        assert_eq!(report.skipped.len(), 3);
+    });
+}
+
+#[test]
+fn member_that_differs_from_the_others_is_used_when_there_is_no_other() {
+    run(async {
+        let corrupt = "memberID:11 alarm:CORRUPT ";
+        let status = vec![Told { raft_applied_index: 900, errors: corrupt, ..Told::default() }];
+        let differing = serve(Script { status: status.clone(), ..Script::healthy(stream()) }).await;
+        let leaderless = serve(Script { read: NO_LEADER, ..Script::healthy(stream()) }).await;
+        let other = Told { member_id: 12, errors: corrupt, ..Told::default() };
+        let sound = serve(Script { status: vec![other], ..Script::healthy(stream()) }).await;
+
+        let report = back_up(&Destination::new(), &[&differing, &leaderless, &sound]).await.unwrap();
+        assert_eq!(report.endpoint, sound);
+        assert!(report.skipped[0].reason.contains("CORRUPT"), "{:?}", report.skipped);
+
+        let report = back_up(&Destination::new(), &[&differing, &leaderless]).await.unwrap();
+        assert_eq!(report.endpoint, leaderless);
+
+        let report = back_up(&Destination::new(), &[&differing]).await.unwrap();
+        assert_eq!(report.endpoint, differing);
+        assert!(report.warnings[0].contains("CORRUPT"), "{:?}", report.warnings);
+    });
+}
+
+#[test]
+fn endpoint_behind_which_the_member_changes_is_passed_over() {
+    run(async {
+        let status = vec![Told::default(), Told { member_id: 12, ..Told::default() }];
+        let changing = serve(Script { status, ..Script::healthy(stream()) }).await;
+        let steady = serve(Script::healthy(stream())).await;
+
+        let report = back_up(&Destination::new(), &[&changing, &steady]).await.unwrap();
+        assert_eq!(report.endpoint, steady);
+        assert!(report.skipped[0].reason.contains("another member"), "{:?}", report.skipped);
+
+        let destination = Destination::new();
+        let error = back_up(&destination, &[&changing]).await.unwrap_err();
+        assert!(error.to_string().contains("try again"), "{error}");
+        assert!(!destination.path().exists());
     });
 }
 

@@ -1,6 +1,7 @@
 //! A gRPC server by hand: it answers what a backup asks before the stream, and then plays a script.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,18 +27,34 @@ pub(crate) enum Step {
     Break,
 }
 
+/// An answer to a call of Status.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) member_id: u64,
+    pub(crate) raft_applied_index: u64,
+    pub(crate) errors: &'static str,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { member_id: 0xb, raft_applied_index: 0, errors: "" }
+    }
+}
+
 /// How the server behaves.
 #[derive(Clone)]
 pub(crate) struct Script {
     /// gRPC status and message for reads; 0 for a healthy answer.
     pub(crate) read: (u32, &'static str),
+    /// What the member says of itself, the last one again and again.
+    pub(crate) status: Vec<Told>,
     /// The snapshot stream; after the last step it ends as it should.
     pub(crate) snapshot: Vec<Step>,
 }
 
 impl Script {
     pub(crate) fn healthy(snapshot: Vec<Step>) -> Self {
-        Self { read: (0, ""), snapshot }
+        Self { read: (0, ""), status: vec![Told::default()], snapshot }
     }
 }
 
@@ -56,6 +73,7 @@ pub(crate) async fn serve(script: Script) -> String {
 
 async fn connection(socket: TcpStream, script: Arc<Script>) {
     let Ok(mut connection) = h2::server::handshake(socket).await else { return };
+    let asked = Arc::new(AtomicUsize::new(0));
     let (broken, mut breaks) = tokio::sync::mpsc::channel::<()>(1);
     loop {
         let request = tokio::select! {
@@ -64,12 +82,15 @@ async fn connection(socket: TcpStream, script: Arc<Script>) {
         };
         let Some(Ok((request, respond))) = request else { return };
         let path = request.uri().path().to_owned();
-        let script = Arc::clone(&script);
+        let (script, asked) = (Arc::clone(&script), Arc::clone(&asked));
         let broken = broken.clone();
         tokio::spawn(async move {
             match path.as_str() {
                 "/etcdserverpb.Maintenance/Snapshot" => play(respond, &script.snapshot, broken).await,
-                "/etcdserverpb.Maintenance/Status" => unary(respond, status()).await,
+                "/etcdserverpb.Maintenance/Status" => {
+                    let asked = asked.fetch_add(1, Ordering::Relaxed).min(script.status.len() - 1);
+                    unary(respond, status(&script.status[asked])).await;
+                }
                 "/etcdserverpb.Cluster/MemberList" => unary(respond, member_list()).await,
                 "/etcdserverpb.KV/Range" if script.read.0 == 0 => unary(respond, Vec::new()).await,
                 "/etcdserverpb.KV/Range" => refuse(respond, script.read.0, script.read.1),
@@ -168,12 +189,16 @@ fn snapshot_response(blob: &[u8], remaining: u64) -> Vec<u8> {
 }
 
 /// Status of member 0xb of cluster 0xc at revision 7, as etcd 3.5.30 would give it.
-fn status() -> Vec<u8> {
+fn status(told: &Told) -> Vec<u8> {
     let mut message = Vec::new();
-    bytes(&mut message, 1, &header(true));
+    bytes(&mut message, 1, &header(told.member_id, true));
     bytes(&mut message, 2, b"3.5.30");
     number(&mut message, 5, 11);
     number(&mut message, 6, 2);
+    number(&mut message, 7, told.raft_applied_index);
+    if !told.errors.is_empty() {
+        bytes(&mut message, 8, told.errors.as_bytes());
+    }
     message
 }
 
@@ -183,15 +208,15 @@ fn member_list() -> Vec<u8> {
     bytes(&mut member, 2, b"fake");
     bytes(&mut member, 3, b"http://127.0.0.1:2380");
     let mut message = Vec::new();
-    bytes(&mut message, 1, &header(false));
+    bytes(&mut message, 1, &header(0xb, false));
     bytes(&mut message, 2, &member);
     message
 }
 
-fn header(with_revision: bool) -> Vec<u8> {
+fn header(member_id: u64, with_revision: bool) -> Vec<u8> {
     let mut header = Vec::new();
     number(&mut header, 1, 0xc);
-    number(&mut header, 2, 0xb);
+    number(&mut header, 2, member_id);
     if with_revision {
         number(&mut header, 3, 7);
     }
