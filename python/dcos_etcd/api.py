@@ -71,7 +71,7 @@ def backup(
 
     Args:
         path: The archive; must not exist. `*.tar.zst`, `*.tzst` and `*.zst` are compressed with zstd, others with gzip.
-        endpoints: The first that answers healthy is used.
+        endpoints: The first that answers healthy is used; without a quorum, the one that has applied the most.
         tls: Certificates.
         user: Name and password; a snapshot needs the role root.
         dial_timeout: Seconds for one connection.
