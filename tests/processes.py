@@ -1,8 +1,15 @@
-"""Whether processes are there, for tests of those that must not be."""
+"""Processes that must not be there, and those that must hold still."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEATH_TIMEOUT = 20.0
 
@@ -21,3 +28,14 @@ def gone(pids: list[int]) -> bool:
     while any(map(is_running, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not any(map(is_running, pids))
+
+
+@contextmanager
+def frozen(pid: int | None) -> Iterator[None]:
+    """Stop a process within the `with` block; its sockets stay open, and nobody reads from them."""
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

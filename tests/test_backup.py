@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -24,6 +23,7 @@ import dcos_etcd
 from command_line import cluster_flags, environment, run
 from conftest import LINES, each_line, release
 from dcos_etcd.testing import Cluster, CommandFailedError
+from processes import frozen
 from scenario import raise_alarm
 
 if TYPE_CHECKING:
@@ -210,14 +210,13 @@ def test_without_a_quorum_the_member_that_lacks_the_least_is_used(etcd_cluster: 
     cluster.start()
     leader = cluster.leader()
     behind, ahead, *others = (member for member in cluster.members if member is not leader)
-    assert behind.pid
-    os.kill(behind.pid, signal.SIGSTOP)
-    # More than the system keeps on the way to who is stopped.
-    for number in range(30):
-        cluster.etcdctl("put", f"new/{number}", stdin=os.urandom(500_000).hex().encode(), endpoints=[ahead.client_url])
-    for member in (leader, *others):
-        member.kill()
-    os.kill(behind.pid, signal.SIGCONT)
+    with frozen(behind.pid):
+        # More than the system keeps on the way to who is stopped.
+        for number in range(30):
+            value = os.urandom(500_000).hex().encode()
+            cluster.etcdctl("put", f"new/{number}", stdin=value, endpoints=[ahead.client_url])
+        for member in (leader, *others):
+            member.kill()
 
     endpoints = [behind.client_url, ahead.client_url]
     report = dcos_etcd.backup(tmp_path / "etcd.tar.gz", endpoints=endpoints, command_timeout=2)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +14,7 @@ import dcos_etcd
 from command_line import cluster_flags, environment, run
 from conftest import LINES, each_line, release
 from dcos_etcd.testing import Certificates, Cluster, CommandFailedError
+from processes import frozen
 from scenario import raise_alarm
 
 if TYPE_CHECKING:
@@ -369,16 +368,6 @@ def test_a_frozen_member_is_unreachable(etcd_cluster: ClusterFactory) -> None:
 
     assert ids(diagnosis) == [("critical", "member-unreachable"), ("warning", "key-space-not-compared")]
     assert "no answer" in only(diagnosis, "member-unreachable").evidence
-
-
-@contextmanager
-def frozen(pid: int | None) -> Iterator[None]:
-    assert pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("user", [None, ("root", "pw")], ids=["no user", "user"])

@@ -188,7 +188,7 @@ fn snapshot_response(blob: &[u8], remaining: u64) -> Vec<u8> {
     message
 }
 
-/// Status of member 0xb of cluster 0xc at revision 7, as etcd 3.5.30 would give it.
+/// Status of a member of cluster 0xc at revision 7, as etcd 3.5.30 would give it.
 fn status(told: &Told) -> Vec<u8> {
     let mut message = Vec::new();
     bytes(&mut message, 1, &header(told.member_id, true));
