@@ -25,6 +25,7 @@ from conftest import LINES, each_line, release
 from dcos_etcd.testing import Cluster, CommandFailedError
 from processes import frozen
 from scenario import raise_alarm
+from trailer import HASH_LEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = (".tar.gz", ".tar.zst")
-HASH_SIZE = 32
 
 
 @pytest.fixture(scope="module", params=LINES)
@@ -74,7 +74,7 @@ def test_the_manifest_says_what_etcdctl_says(filled: Cluster, tmp_path: Path, su
     report = dcos_etcd.backup(archive, **filled.access)
     files = unpack(archive, tmp_path / "unpacked")
     manifest = json.loads(files["manifest.json"])
-    database, trailer = files["etcd_snapshot.db"][:-HASH_SIZE], files["etcd_snapshot.db"][-HASH_SIZE:]
+    database, trailer = files["etcd_snapshot.db"][:-HASH_LEN], files["etcd_snapshot.db"][-HASH_LEN:]
     [status] = [entry["Status"] for entry in filled.etcdctl_json("endpoint", "status", endpoints=[report.endpoint])]
     header = status["header"]
 
@@ -141,7 +141,7 @@ def test_ordinary_tools_read_both_compressions(large: Cluster, tmp_path: Path) -
         assert (listed.stdout.split(), listed.stderr) == (names, "")
         files = unpack(archive, tmp_path / archive.suffix)
         sha256 = json.loads(files["manifest.json"])["sha256"]
-        assert hashlib.sha256(files["etcd_snapshot.db"][:-HASH_SIZE]).hexdigest() == sha256
+        assert hashlib.sha256(files["etcd_snapshot.db"][:-HASH_LEN]).hexdigest() == sha256
     with tarfile.open(gzipped, "r:gz") as archive_file:
         assert archive_file.getnames() == names
         for member in archive_file:
@@ -305,7 +305,7 @@ def test_progress_only_grows_and_ends_where_it_was_to_end(large: Cluster, tmp_pa
     received = [step for step in told if step.stage == "receive"]
 
     assert [step.done for step in received] == sorted(step.done for step in received)
-    assert {step.total for step in received if step.done} == {report.manifest.size + HASH_SIZE}
+    assert {step.total for step in received if step.done} == {report.manifest.size + HASH_LEN}
     assert all(step.total is None or step.done <= step.total for step in told)
     assert received[-1].done == received[-1].total
     assert [step.stage for step in told] == sorted((step.stage for step in told), key=["receive", "sync"].index)

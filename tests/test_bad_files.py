@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dcos_etcd
+import trailer
 from dcos_etcd.testing import Cluster
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class TestHash:
 
     def test_a_database_without_its_trailer(self, tmp_path: Path, saved: Path) -> None:
         path = tmp_path / "bare.db"
-        path.write_bytes(saved.read_bytes()[:-32])
+        path.write_bytes(trailer.database(saved))
 
         with pytest.raises(dcos_etcd.MissingHashError, match="--skip-hash-check"):
             dcos_etcd.verify(path)
@@ -219,7 +220,7 @@ class TestHash:
 
     def test_a_wrong_trailer(self, tmp_path: Path, saved: Path) -> None:
         path = tmp_path / "wrong.db"
-        path.write_bytes(saved.read_bytes()[:-32] + b"\0" * 32)
+        path.write_bytes(trailer.database(saved) + b"\0" * 32)
 
         error = refused(path, tmp_path)
 
@@ -229,7 +230,7 @@ class TestHash:
     def test_a_database_of_a_stopped_member(self, tmp_path: Path, saved: Path) -> None:
         """A `db` copied out of a data directory is longer than its high water mark, and has no trailer."""
         path = tmp_path / "copied.db"
-        path.write_bytes(saved.read_bytes()[:-32] + b"\0" * 4096 * 10)
+        path.write_bytes(trailer.database(saved) + b"\0" * 4096 * 10)
 
         assert dcos_etcd.verify(path, skip_hash_check=True).warnings
 

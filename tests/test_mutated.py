@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dcos_etcd
+import trailer
 from conftest import release
 from dcos_etcd.testing import Cluster, EtcdBinaries
 from scenario import b64, go_quoted, hash_kv, transact
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-HASH_LEN = 32
 
 PAGE = 4096
 
@@ -45,7 +43,7 @@ def mutated(tmp_path_factory: pytest.TempPathFactory) -> list[Mutated]:
         fill(cluster)
         saved = directory / "saved.db"
         cluster.etcdctl("snapshot", "save", str(saved))
-    original = saved.read_bytes()[:-HASH_LEN]
+    original = trailer.database(saved)
     return [mutate(original, directory / f"mutated{seed}.db", random.Random(seed)) for seed in range(FILES)]
 
 
@@ -69,7 +67,7 @@ def mutate(original: bytes, path: Path, chance: random.Random) -> Mutated:
     """Changes one byte after the other, and takes back what is refused or touches nothing that is read."""
     database = bytearray(original)
     held = [at for at in range(2 * PAGE, len(database)) if database[at]]
-    path.write_bytes(hashed(database))
+    path.write_bytes(trailer.hashed(database))
     content = dcos_etcd.verify(path).status.hash
     changed = 0
     while changed < CHANGES:
@@ -80,7 +78,7 @@ def mutate(original: bytes, path: Path, chance: random.Random) -> Mutated:
         database[at] = chance.choice(
             (before ^ (1 << chance.randrange(8)), 0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256))
         )
-        path.write_bytes(hashed(database))
+        path.write_bytes(trailer.hashed(database))
         try:
             found = dcos_etcd.verify(path).status.hash
         except dcos_etcd.CorruptSnapshotError:
@@ -91,7 +89,7 @@ def mutate(original: bytes, path: Path, chance: random.Random) -> Mutated:
             continue
         content = found
         changed += 1
-    path.write_bytes(hashed(database))
+    path.write_bytes(trailer.hashed(database))
     return Mutated(path, sum(one != other for one, other in zip(original, database, strict=True)))
 
 
@@ -99,10 +97,6 @@ def lasts(path: Path) -> bool:
     """Whether no lease runs out, and no alarm keeps a server from answering."""
     with dcos_etcd.open(path) as snapshot:
         return not snapshot.alarms and all(lease.ttl >= LONG for lease in snapshot.leases)
-
-
-def hashed(database: bytearray) -> bytes:
-    return bytes(database) + hashlib.sha256(database).digest()
 
 
 @pytest.fixture(params=("3.5", "3.7"))

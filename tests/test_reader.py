@@ -300,11 +300,7 @@ def test_a_damaged_block_of_an_archive_is_told_with_its_place(rich: Source, scra
 
 def test_a_damaged_page_is_told_with_its_place_and_the_rest_can_be_read(one: Source, scratch: Path) -> None:
     path = scratch / "damaged.db"
-    content = bytearray(one.db.read_bytes())
-    place = content.rindex(b"\x0a\x04back")
-    page = place // 4096
-    content[page * 4096 + 8] = 0x77
-    path.write_bytes(content)
+    page = bbolt.damage_leaf(one.db, b"back", path)
 
     with dcos_etcd.open(path) as snapshot:
         with pytest.raises(CorruptSnapshotError) as error:

@@ -14,6 +14,7 @@ import pytest
 import dcos_etcd
 from dcos_etcd import Entry
 from gateway import Gateway, put
+from oracle import bbolt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,10 +114,7 @@ def test_batches_are_cut_by_rows_and_by_bytes(scratch: Path, etcd_cluster: Clust
 
 def test_damage_ends_the_stream_with_its_place(one: Source, scratch: Path) -> None:
     path = scratch / "damaged.db"
-    content = bytearray(one.db.read_bytes())
-    page = content.rindex(b"\x0a\x04back") // 4096
-    content[page * 4096 + 8] = 0x77
-    path.write_bytes(content)
+    page = bbolt.damage_leaf(one.db, b"back", path)
 
     with dcos_etcd.open(path) as snapshot, pytest.raises(Exception, match=f"page {page}: invalid type"):
         pa.table(snapshot.to_arrow(history=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dcos_etcd
+import trailer
 from conftest import LINES, each_line, release
 from oracle import bbolt
 from scenario import hash_kv
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from dcos_etcd.testing import Cluster, ClusterFactory
 
 BUMP = 1_000_000
-
-HASH_LEN = 32
 
 GRANTED = 9_000_000_000
 """The longest time to live, in seconds, that etcd grants."""
@@ -98,11 +96,11 @@ def test_revisions_go_on_behind_a_bump_though_compaction_had_removed_the_last_ke
 
 def edited(saved: Path, change: Callable[[bytes], bytes]) -> None:
     """Change a database in place, which keeps its length, and put its hash right."""
-    database = saved.read_bytes()[:-HASH_LEN]
+    database = trailer.database(saved)
     changed = change(database)
     assert len(changed) == len(database)
     assert changed != database
-    saved.write_bytes(changed + hashlib.sha256(changed).digest())
+    saved.write_bytes(trailer.hashed(changed))
 
 
 def at(revision: int) -> bytes:

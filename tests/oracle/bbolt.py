@@ -55,6 +55,8 @@ class Database:
         assert metas, f"{path}: no valid meta page"
         self.meta = max(metas, key=lambda meta: meta.txid)
         assert self.meta.high_water_mark * self.meta.page_size <= len(self.data), f"{path} is too short"
+        self.leaves: dict[int, list[tuple[bytes, bytes, int]]] = {}
+        """Every leaf page that was read, with its entries."""
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +100,8 @@ class Database:
         assert number == page, f"page {page} says that it is {number}"
         view = memoryview(self.data)[start : start + (overflow + 1) * self.meta.page_size]
         if flags == LEAF:
-            return self._leaf(view, 0)
+            self.leaves[page] = self._leaf(view, 0)
+            return self.leaves[page]
         assert flags == BRANCH, f"page {page} has flags {flags:#x}"
         entries: list[tuple[bytes, bytes, int]] = []
         for index in range(count):
@@ -132,6 +135,29 @@ def read(path: Path) -> Buckets:
     """Every bucket of a file with every key."""
     with Database(path) as database:
         return database.buckets()
+
+
+def damage_leaf(path: Path, key: bytes, damaged: Path) -> int:
+    """Copy a file, with an invalid type for the page that holds the newest version of an etcd key.
+
+    The page is one that can be reached: free pages keep what they held, a copy of the same version among it.
+
+    Returns:
+        The page's number.
+    """
+    record = b"\x0a" + bytes([len(key)]) + key  # mvccpb.KeyValue begins with its key
+    with Database(path) as database:
+        database.buckets()
+        _, page = max(
+            (at, page)
+            for page, entries in database.leaves.items()
+            for at, value, _ in entries
+            if value.startswith(record)
+        )
+        content = bytearray(database.data[:])
+        struct.pack_into("<H", content, page * database.meta.page_size + 8, 0x77)
+    damaged.write_bytes(content)
+    return page
 
 
 def revision(key: bytes) -> int:
