@@ -25,5 +25,5 @@ mod tests;
 
 pub use judge::Contents;
 pub(crate) use open::spooled;
-pub use open::{VerifiedSnapshot, VerifyOptions, spool, status, verify};
+pub use open::{VerifiedSnapshot, VerifyOptions, check_trailer, spool, status, verify};
 pub use report::{Status, VerifyReport};
