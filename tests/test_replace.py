@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from dcos_etcd import Progress
     from dcos_etcd.testing import Cluster, ClusterFactory
 
 KILLS = 20
@@ -287,6 +288,38 @@ def test_a_mount_point_that_holds_something_is_refused(archive: Path, small_disk
         dcos_etcd.restore(archive, data_dir=small_disk, existing="keep")
 
     assert [path.name for path in small_disk.iterdir()] == ["file"]
+
+
+def test_what_is_mounted_below_is_not_taken_along(archive: Path, tmp_path: Path) -> None:
+    """At the next boot the old log would come back over the new one."""
+    data_dir = tmp_path / "m etcd"
+    (data_dir / "member").mkdir(parents=True)
+    with mounted(data_dir / "member" / "wal", "1m") as mount:
+        (mount / "log").write_text("old")
+
+        for existing in ("keep", "discard"):
+            with pytest.raises(dcos_etcd.DataDirNotEmptyError, match="member/wal mounted below it"):
+                dcos_etcd.restore(archive, data_dir=data_dir, existing=existing)
+
+        assert (mount / "log").read_text() == "old"
+        assert [path.name for path in tmp_path.iterdir()] == ["m etcd"]
+
+
+def test_a_restore_that_is_stopped_when_it_stands_deletes_nothing(archive: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "m.etcd"
+    data_dir.mkdir()
+    (data_dir / "precious").write_text("old")
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "sync" and progress.done == progress.total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dcos_etcd.restore(archive, data_dir=data_dir, existing="discard", progress=stop)
+
+    assert (data_dir / "member/snap/db").exists()
+    [kept] = tmp_path.glob("m.etcd.old-*")
+    assert (kept / "precious").read_text() == "old"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

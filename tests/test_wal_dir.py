@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import json
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import dcos_etcd
+from conftest import each_line
+from dcos_etcd.testing import NotReadyError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,12 +20,21 @@ if TYPE_CHECKING:
     from dcos_etcd.testing import ClusterFactory
 
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}
-MARK = ".restore-unfinished"
+SEALED = ".restore-unfinished.wal"
 SEGMENT = "0000000000000000-0000000000000000.wal"
 
 
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
+
+
+def value(data_dir: Path) -> bytes | None:
+    """Of `key`, in a database whose server is stopped."""
+    path = data_dir / "member" / "snap" / "db"
+    if not path.exists():
+        return None
+    with pytest.warns(dcos_etcd.SnapshotWarning), dcos_etcd.open(path) as snapshot:
+        return snapshot["key"].value
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
@@ -53,20 +67,113 @@ def test_a_log_inside_the_data_directory_may_be_spelled_in_any_way(
     assert names(tmp_path) == ["data", "link"]
 
 
+KILLED = """
+import json, os, signal, sys, dcos_etcd
+class Killed:
+    def before(self): pass
+    def after(self): os.kill(os.getpid(), signal.SIGKILL)
+    if sys.argv[2] == "before": before = after
+dcos_etcd.restore(sys.argv[1], handover=Killed(), **json.loads(sys.argv[3]))
+"""
+
+
+@each_line
+@pytest.mark.parametrize("old", [False, True], ids=["lost", "replaced"])
+def test_killed_before_the_database_stands_no_server_starts_with_the_log(
+    archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path, *, old: bool
+) -> None:
+    """Not with an old database either, which stands while it is being replaced."""
+    wal_dir = tmp_path / "wal"
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={wal_dir}"])
+    [member] = cluster.members
+    if old:
+        cluster.start()
+        cluster.etcdctl("put", "key", "old")
+        cluster.stop()
+        wal_dir.rename(tmp_path / "aside")
+    existing = "keep" if old else "discard"  # what a server begins there is no whole database
+    options = {"wal_dir": str(wal_dir), "existing": existing, **member.restore_arguments}
+    options["data_dir"] = str(member.data_dir)
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, archive, "before", json.dumps(options)], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert (names(wal_dir), value(member.data_dir)) == ([SEALED], b"old" if old else None)
+    with pytest.raises(NotReadyError):
+        member.start()
+    assert names(wal_dir) == [SEALED]
+    if old:
+        assert value(member.data_dir) == b"old"
+    dcos_etcd.restore(archive, **options)
+    assert names(wal_dir) == [SEGMENT]
+    cluster.start()
+    assert cluster.etcdctl("get", "key", "--print-value-only") == "restored\n"
+
+
+def test_killed_when_the_database_stands_the_next_restore_replaces_both_or_neither(
+    archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    wal_dir, damaged = tmp_path / "wal", tmp_path / "damaged.tar.gz"
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={wal_dir}"])
+    [member] = cluster.members
+    dcos_etcd.restore(archive, wal_dir=wal_dir, **member.restore_arguments)
+    (wal_dir / SEGMENT).rename(wal_dir / SEALED)
+    segment = (wal_dir / SEALED).read_bytes()
+    content = archive.read_bytes()
+    damaged.write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(dcos_etcd.CorruptSnapshotError):
+        dcos_etcd.restore(damaged, wal_dir=wal_dir, existing="keep", **member.restore_arguments)
+    assert (names(wal_dir), (wal_dir / SEALED).read_bytes()) == ([SEALED], segment)
+
+    dcos_etcd.restore(archive, wal_dir=wal_dir, existing="keep", **member.restore_arguments)
+    cluster.start()
+    assert cluster.etcdctl("get", "key", "--print-value-only") == "restored\n"
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_error_around_the_swap_leaves_no_log_that_a_server_takes(
+    archive: Path, tmp_path: Path, moment: str, *, existing: bool
+) -> None:
+    class Fails:
+        def before(self) -> None:
+            if moment == "before":
+                raise OSError(5, "broken")
+
+        def after(self) -> None:
+            raise OSError(5, "broken")
+
+    wal_dir, data_dir = tmp_path / "wal", tmp_path / "data"
+    if existing:
+        wal_dir.mkdir()
+
+    with pytest.raises(OSError, match="broken"):
+        dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, handover=Fails(), **PLAN)
+
+    assert not data_dir.exists()
+    if moment == "after":
+        assert names(wal_dir) == [SEALED]
+    else:
+        assert (wal_dir.exists(), list(tmp_path.glob("wal/*"))) == (existing, [])
+    dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
+    assert names(wal_dir) == [SEGMENT]
+
+
 @pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
 def test_the_log_of_a_restore_that_was_killed_half_way_is_in_nobodys_way(
     archive: Path, tmp_path: Path, *, existing: bool
 ) -> None:
     wal_dir, data_dir = tmp_path / "wal", tmp_path / "data"
-    dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
-    shutil.rmtree(data_dir)
-    (wal_dir / MARK).touch()
-    if existing:  # the mark was in place, the segment was not
+    wal_dir.mkdir()
+    if existing:  # the segment was not in place
         (wal_dir / ".restore-0123456789abcdef").mkdir()
-        (wal_dir / SEGMENT).rename(wal_dir / ".restore-0123456789abcdef" / SEGMENT)
+        (wal_dir / ".restore-0123456789abcdef" / SEALED).touch()
+    else:
+        (wal_dir / SEALED).touch()
 
     dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, dry_run=True, **PLAN)
-    assert MARK in names(wal_dir)
+    assert len(names(wal_dir)) == 1
     dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
 
     assert names(wal_dir) == [SEGMENT]
@@ -75,15 +182,14 @@ def test_the_log_of_a_restore_that_was_killed_half_way_is_in_nobodys_way(
 def test_the_log_of_a_member_that_ran_is_not_taken_for_a_left_over(
     archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path
 ) -> None:
-    """A restore that is killed in its last moment leaves its mark in a log with which etcd starts."""
     wal_dir = tmp_path / "wal"
     cluster = etcd_cluster(1, extra_args=[f"--wal-dir={wal_dir}"])
     [member] = cluster.members
     dcos_etcd.restore(archive, wal_dir=wal_dir, **member.restore_arguments)
-    (wal_dir / MARK).touch()
     cluster.start()
     cluster.etcdctl("put", "key", "precious")
     cluster.stop()
+    (wal_dir / SEALED).touch()
     aside = member.data_dir.rename(tmp_path / "aside")
     before = (wal_dir / SEGMENT).read_bytes()
 

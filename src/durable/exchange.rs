@@ -41,6 +41,23 @@ pub struct Replaced {
     pub warning: Option<String>,
 }
 
+impl Replaced {
+    /// Deletes the directory, which gave way at `destination`. It gets a hidden name first: killed while it is deleted, no
+    /// half of it stands under a name that promises all of it, and the next run for `destination` removes the rest.
+    ///
+    /// # Errors
+    /// Where the rest lies, and why.
+    pub fn delete(self, destination: &Path) -> std::result::Result<(), (PathBuf, io::Error)> {
+        let real = fs::canonicalize(destination).unwrap_or_else(|_| destination.to_owned());
+        let hidden = match (real.parent(), real.file_name()) {
+            (Some(parent), Some(name)) => parent.join(litter::fresh(&litter::prefix(name, super::staged_dir::TAG))),
+            _ => return Err((self.path, io::ErrorKind::InvalidInput.into())),
+        };
+        fs::rename(&self.path, &hidden).map_err(|error| (self.path, error))?;
+        fs::remove_dir_all(&hidden).map_err(|error| (hidden, error))
+    }
+}
+
 /// The old directory while it may be replaced: locked, so that no other run replaces it.
 #[derive(Debug)]
 pub(super) struct Old {

@@ -14,6 +14,7 @@
 mod beside;
 mod exchange;
 mod litter;
+mod mounts;
 mod new_file;
 mod staged_dir;
 mod sync;

@@ -10,10 +10,12 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::exchange::{self, Old, Replaced, Swapped};
-use super::litter;
 use super::sync::{is, sync_dir, sync_tree};
+use super::{litter, mounts};
 use crate::error::{Error, Result};
 
+/// What the temporaries beside a destination have behind its name.
+pub(super) const TAG: &str = "restore";
 /// What the temporaries inside an existing destination start with; fixed, since one directory has many names.
 const INSIDE_PREFIX: &str = ".restore-";
 
@@ -37,6 +39,8 @@ pub struct StagedDir {
     place: Place,
     /// Parents of the destination that were missing, outermost first.
     made: Vec<PathBuf>,
+    /// A file in the destination that does not count.
+    over: Option<&'static str>,
     /// What was found of runs that were killed, as clauses.
     found: Vec<String>,
     done: bool,
@@ -69,6 +73,19 @@ impl StagedDir {
     /// [`Error::DataDirNotEmpty`] with etcd's words when the destination holds anything, cannot be read, or is no
     /// directory; [`Error::InvalidArgument`] for a path without a name; [`Error::Io`] otherwise.
     pub fn create(destination: &Path, label: &'static str) -> Result<Self> {
+        Self::make(destination, label, None)
+    }
+
+    /// [`StagedDir::create`] for a destination that may hold a file `over`, as a run that was killed has left it: it stays
+    /// until what was built takes its place.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn create_over(destination: &Path, label: &'static str, over: &'static str) -> Result<Self> {
+        Self::make(destination, label, Some(over))
+    }
+
+    fn make(destination: &Path, label: &'static str, over: Option<&'static str>) -> Result<Self> {
         let refused = || refusal(destination, label);
         let mut found = Vec::new();
         if fs::symlink_metadata(destination).is_err() {
@@ -78,14 +95,15 @@ impl StagedDir {
             Ok(metadata) if metadata.is_dir() => {
                 let real = fs::canonicalize(destination).map_err(|_| refused())?;
                 litter::remove(&real, OsStr::new(INSIDE_PREFIX));
-                if !is_empty(&real).map_err(|_| refused())? {
+                if !names(&real).map_err(|_| refused())?.iter().all(|name| is_left(name, over)) {
                     return Err(refused());
                 }
                 let (staging, lock) = stage(&real, OsStr::new(INSIDE_PREFIX))?;
                 let made = Vec::new();
                 let shown = destination.to_owned();
                 let place = Place::Inside;
-                Ok(Self { _lock: lock, shown, label, destination: real, staging, place, made, found, done: false })
+                let (destination, done) = (real, false);
+                Ok(Self { _lock: lock, shown, label, destination, staging, place, made, over, found, done })
             }
             Ok(_) => Err(refused()),
             // A link to nowhere has no metadata either, but a rename cannot take its name.
@@ -118,7 +136,8 @@ impl StagedDir {
     /// Refuses what [`StagedDir::replacing`] would refuse, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::DataDirNotEmpty`] for what is no directory, and for a mount point that holds something.
+    /// [`Error::DataDirNotEmpty`] for what is no directory, for a mount point that holds something, and where something
+    /// is mounted below.
     pub fn check_replaceable(destination: &Path, label: &'static str) -> Result<()> {
         let Ok(real) = fs::canonicalize(destination) else { return Self::check_vacant(destination, label) };
         let metadata = fs::metadata(&real).map_err(Error::io("looking at", destination))?;
@@ -126,8 +145,13 @@ impl StagedDir {
         if !metadata.is_dir() {
             return Err(refusal(destination, label));
         }
-        if is_filled(&real) && above.is_none_or(|above| above.dev() != metadata.dev()) {
-            return Err(mount_point(destination, label));
+        if is_filled(&real) {
+            if above.is_none_or(|above| above.dev() != metadata.dev()) {
+                return Err(mount_point(destination, label));
+            }
+            if let Some(inner) = mounts::below(&real) {
+                return Err(mounted(destination, label, &inner));
+            }
         }
         Ok(())
     }
@@ -167,9 +191,21 @@ impl StagedDir {
     /// # Errors
     /// [`Error::DataDirNotEmpty`] with etcd's words.
     pub fn check_vacant(destination: &Path, label: &'static str) -> Result<()> {
+        Self::check(destination, label, None)
+    }
+
+    /// Refuses what [`StagedDir::create_over`] would refuse, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::DataDirNotEmpty`] with etcd's words.
+    pub fn check_vacant_over(destination: &Path, label: &'static str, over: &'static str) -> Result<()> {
+        Self::check(destination, label, Some(over))
+    }
+
+    fn check(destination: &Path, label: &'static str, over: Option<&'static str>) -> Result<()> {
+        let counts = |name: &OsString| !litter::matches(name, OsStr::new(INSIDE_PREFIX)) && !is_left(name, over);
         let vacant = match fs::symlink_metadata(destination) {
-            Ok(_) => names(destination)
-                .is_ok_and(|names| names.iter().all(|name| litter::matches(name, OsStr::new(INSIDE_PREFIX)))),
+            Ok(_) => names(destination).is_ok_and(|names| !names.iter().any(counts)),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         if vacant { Ok(()) } else { Err(refusal(destination, label)) }
@@ -181,13 +217,14 @@ impl StagedDir {
             return Err(Error::invalid(format!("\"{}\" does not name a directory", shown.display())));
         };
         let made = Made::create(parent)?;
-        let prefix = litter::prefix(name, "restore");
+        let prefix = litter::prefix(name, TAG);
         litter::remove(parent, &prefix);
         let (staging, lock) = stage(parent, &prefix)?;
         let shown = shown.to_owned();
         let destination = parent.join(name);
         let (made, found) = (made.keep(), Vec::new());
-        Ok(Self { _lock: lock, shown, label, destination, staging, place, made, found, done: false })
+        let (over, done) = (None, false);
+        Ok(Self { _lock: lock, shown, label, destination, staging, place, made, over, found, done })
     }
 
     /// Where to build: an absolute path.
@@ -283,7 +320,7 @@ impl StagedDir {
     /// One rename for each entry, out of the staging directory into the destination around it.
     fn move_out(&mut self) -> Result<Undo> {
         let mut around = names(&self.destination).map_err(Error::io("reading directory", &self.destination))?;
-        around.retain(|name| Some(name.as_os_str()) != self.staging.file_name());
+        around.retain(|name| Some(name.as_os_str()) != self.staging.file_name() && !is_left(name, self.over));
         if !around.is_empty() {
             return Err(refusal(&self.shown, self.label));
         }
@@ -308,6 +345,9 @@ impl StagedDir {
     fn move_entry(&self, entry: &OsStr) -> io::Result<()> {
         let from = self.staging.join(entry);
         let to = self.destination.join(entry);
+        if is_left(entry, self.over) {
+            return fs::rename(&from, &to);
+        }
         // Survives a kill at any instant: the entry is in one of the two places, whole. What is left beside it then
         // is a hidden directory, which etcd ignores.
         match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
@@ -408,8 +448,8 @@ fn is_filled(directory: &Path) -> bool {
     names(directory).is_ok_and(|names| names.iter().any(|name| !litter::matches(name, OsStr::new(INSIDE_PREFIX))))
 }
 
-fn is_empty(directory: &Path) -> io::Result<bool> {
-    Ok(names(directory)?.is_empty())
+fn is_left(name: &OsStr, over: Option<&'static str>) -> bool {
+    over.is_some_and(|over| name == over)
 }
 
 /// etcd's own words: `etcdutl snapshot restore` prints them.
@@ -423,6 +463,16 @@ fn mount_point(destination: &Path, label: &'static str) -> Error {
         "{label} \"{}\" is a mount point that holds something, and cannot be renamed: move what it holds elsewhere, an \
          empty one is filled where it is",
         destination.display()
+    );
+    Error::DataDirNotEmpty { path: destination.to_owned(), message }
+}
+
+fn mounted(destination: &Path, label: &'static str, inner: &Path) -> Error {
+    let message = format!(
+        "{label} \"{}\" has {} mounted below it, which would go with the old data, and at the next boot come back over \
+         the new: unmount it, or move what they hold elsewhere",
+        destination.display(),
+        inner.display()
     );
     Error::DataDirNotEmpty { path: destination.to_owned(), message }
 }

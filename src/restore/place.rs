@@ -1,31 +1,32 @@
 //! Where the files of a restored member are made, and how they get into place.
 //!
-//! With the WAL below the data directory there is one rename, and it decides. With `--wal-dir` there are two: the WAL
-//! goes first, with a mark in it that is taken away after the data directory stands. Killed in between, etcd refuses
-//! to start (a WAL without its database), and the next restore finds the mark and clears the WAL away. Killed later,
-//! the mark stays in the WAL of a member that may start and live for years; so the mark alone says nothing, and only
-//! a WAL to which nothing was written since is cleared away.
+//! With the WAL below the data directory there is one rename, and it decides. With `--wal-dir` there are three:
+//!
+//! 1. the WAL takes its place, sealed: its segment has a name that no segment has;
+//! 2. the data directory takes its place;
+//! 3. the segment gets its name.
+//!
+//! Killed before the last one, etcd refuses to start, whatever data directory stands: there is a file that ends in
+//! `.wal`, so that it takes itself for a member (`wal.Exist` in etcd's `server/storage/wal`), and none that it can open
+//! (`wal.Open`). A WAL that began before its database would be the worse: an old database stands where it is being
+//! replaced, and etcd 3.4 and 3.5 start with any. The next restore takes a sealed WAL for vacant, and replaces it.
 
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::data_dir::in_use;
 use crate::durable::{Replaced, StagedDir, sync_dir};
 use crate::error::{Error, Result};
-use crate::raft::{RESTORED_TERM, wal};
+use crate::raft::wal;
 
 use super::carry;
 use super::handover::Handover;
 use super::options::{Existing, RestoreOptions};
 
-/// The mark. It sorts before a segment's name, and so gets into place before it.
-const UNFINISHED: &str = ".restore-unfinished";
-/// What the mark and everything else begins with that a killed restore leaves, segments aside.
-const HIDDEN: &[u8] = b".restore-";
+/// The name of the segment while the WAL is sealed.
+const SEALED: &str = ".restore-unfinished.wal";
 const DATA_DIR: &str = "data-dir";
 const WAL_DIR: &str = "wal-dir";
 
@@ -57,10 +58,8 @@ impl Place {
             (None, _) => Wal::Inside(data.path().join("member").join("wal")),
             (Some(_), Some(inside)) => Wal::Inside(data.path().join(inside)),
             (Some(wal_dir), None) => {
-                if is_unfinished(wal_dir) {
-                    clear(wal_dir)?;
-                }
-                Wal::Apart { staged: StagedDir::create(wal_dir, WAL_DIR)?, destination: wal_dir.clone() }
+                let staged = StagedDir::create_over(wal_dir, WAL_DIR, SEALED)?;
+                Wal::Apart { staged, destination: wal_dir.clone() }
             }
         };
         let place = Self { data, wal };
@@ -123,30 +122,41 @@ impl Place {
         Ok(carried.into_iter().map(str::to_owned).collect())
     }
 
-    /// Syncs everything and puts it where it belongs; gives the directory that gave way.
-    pub(super) fn commit(self, options: &RestoreOptions, handover: &dyn Handover) -> Result<Option<Replaced>> {
+    /// Syncs everything and puts it where it belongs; gives the directory that gave way. Asks `go_on` in between.
+    pub(super) fn commit(
+        self,
+        options: &RestoreOptions,
+        handover: &dyn Handover,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<Option<Replaced>> {
         let data = self.data;
         let before = &mut || {
+            // The sync behind it may have taken minutes, in which nobody was asked.
+            go_on()?;
             handover.before()?;
             // Once more: the check at the beginning may be minutes old.
             refuse_in_use(options)
         };
-        let after = &mut || handover.after();
-        let Wal::Apart { staged, destination } = self.wal else { return data.commit_between(before, after) };
-        let mark = staged.path().join(UNFINISHED);
-        File::create_new(&mark).and_then(|file| file.sync_all()).map_err(Error::io("creating", &mark))?;
+        let Wal::Apart { staged, destination } = self.wal else {
+            return data.commit_between(before, &mut || handover.after());
+        };
+        seal(staged.path())?;
         let existed = destination.exists();
         staged.commit()?;
-        let replaced = data.commit_between(before, after).inspect_err(|_| {
-            // The WAL alone is of no use; should removing it fail, the mark lets the next restore do it.
-            if clear(&destination).is_ok() && !existed {
-                let _ = fs::remove_dir(&destination);
-            }
-        })?;
-        let mark = destination.join(UNFINISHED);
-        fs::remove_file(&mark).map_err(Error::io("removing", &mark))?;
-        sync_dir(&destination)?;
-        Ok(replaced)
+        let mut stood = false;
+        let after = &mut || {
+            stood = true;
+            unseal(&destination)?;
+            // Sealed before the old data directory comes back: its database is not that of this WAL.
+            handover.after().or_else(|error| seal(&destination).and(Err(error)))
+        };
+        let replaced = data.commit_between(before, after);
+        // The WAL alone is of no use. Once the data directory stood it stays, sealed: should the old one not have come
+        // back, an etcd would begin a new log for the database.
+        if replaced.is_err() && !stood && fs::remove_file(destination.join(SEALED)).is_ok() && !existed {
+            let _ = fs::remove_dir(&destination);
+        }
+        replaced
     }
 }
 
@@ -169,43 +179,25 @@ pub(super) fn check_vacant(options: &RestoreOptions) -> Result<()> {
         Existing::Keep | Existing::Discard => StagedDir::check_replaceable(&options.data_dir, DATA_DIR)?,
     }
     match &options.wal_dir {
-        Some(wal_dir) if options.wal_in_data_dir().is_none() && !is_unfinished(wal_dir) => {
-            StagedDir::check_vacant(wal_dir, WAL_DIR)
-        }
+        Some(wal_dir) if options.wal_in_data_dir().is_none() => StagedDir::check_vacant_over(wal_dir, WAL_DIR, SEALED),
         _ => Ok(()),
     }
 }
 
-/// Whether a restore was killed when `wal_dir` stood and the data directory did not: the mark is there, and nothing
-/// else but perhaps the segment as it was restored. The first election of a member that starts adds to it.
-fn is_unfinished(wal_dir: &Path) -> bool {
-    let segment = wal::restored_name();
-    let ours = |name: &OsStr| name.as_bytes().starts_with(HIDDEN) || name == segment.as_str();
-    let only_ours =
-        fs::read_dir(wal_dir).is_ok_and(|mut names| names.all(|name| name.is_ok_and(|name| ours(&name.file_name()))));
-    if !only_ours || !wal_dir.join(UNFINISHED).exists() {
-        return false;
-    }
-    wal::read_dir(wal_dir).is_ok_and(|wal| {
-        let members = wal.conf_changes.len() as u64;
-        wal.segments.is_empty()
-            || wal.entries == members
-                && wal.hard_state.is_some_and(|state| (state.term, state.commit) == (RESTORED_TERM, members))
-    })
+/// Gives the segment a name under which etcd does not find it.
+fn seal(wal_dir: &Path) -> Result<()> {
+    rename_in(wal_dir, &wal::restored_name(), SEALED)
 }
 
-/// Empties the WAL directory of an unfinished restore, the mark last. The directory stays: it may be a mount point.
-fn clear(wal_dir: &Path) -> Result<()> {
-    for name in [wal::restored_name().as_str(), UNFINISHED] {
-        let path = wal_dir.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("removing the unfinished", &path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+/// Gives it its own.
+fn unseal(wal_dir: &Path) -> Result<()> {
+    rename_in(wal_dir, SEALED, &wal::restored_name())
+}
+
+fn rename_in(dir: &Path, from: &str, to: &str) -> Result<()> {
+    let (from, to) = (dir.join(from), dir.join(to));
+    fs::rename(&from, &to).map_err(Error::io("renaming", &from))?;
+    sync_dir(dir)
 }
 
 fn make_dir(path: &Path) -> Result<()> {

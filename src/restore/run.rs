@@ -1,6 +1,6 @@
 //! The restore itself, step by step.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -68,13 +68,17 @@ pub fn restore_with(
     prove(options, &membership, walked, &place, progress)?;
     let carried = place.furnish(options)?;
     let database_size = outcome.as_ref().map_or(snapshot.database_size(), |outcome| outcome.size);
-    progress.step(Stage::Sync, 0, Some(database_size))?;
-    let replaced = place.commit(options, handover)?;
-    // The restore stands; nothing that is asked now can undo it.
-    progress.update(Stage::Sync, database_size, Some(database_size));
+    let syncing = || progress.step(Stage::Sync, 0, Some(database_size));
+    syncing()?;
+    let replaced = place.commit(options, handover, &syncing)?;
+    // The restore stands; nothing that is asked now can undo it. But nobody who wants to stop wants old data deleted.
+    let is_wanted = progress.update(Stage::Sync, database_size, Some(database_size));
     let mut report = report(&plan, &membership, outcome.as_ref());
     report.warnings.extend(found);
-    farewell(options, replaced, &carried, &mut report);
+    report.steps.extend(carried.iter().map(|name| format!("carry {name} over from the old data directory")));
+    if let Some(replaced) = replaced {
+        farewell(options, replaced, is_wanted, &mut report);
+    }
     Ok(report)
 }
 
@@ -180,19 +184,28 @@ fn proven(options: &RestoreOptions, defects: Vec<Defect>) -> Result<()> {
     Err(Error::RestoreUnproven { path: options.data_dir.clone(), defects })
 }
 
-/// Deletes what gave way, if it is not to be kept, and tells of it.
-fn farewell(options: &RestoreOptions, replaced: Option<Replaced>, carried: &[String], report: &mut RestoreReport) {
-    report.steps.extend(carried.iter().map(|name| format!("carry {name} over from the old data directory")));
-    let Some(Replaced { path, warning }) = replaced else { return };
-    report.warnings.extend(warning);
-    if options.existing == Existing::Discard {
-        match fs::remove_dir_all(&path) {
-            Ok(()) => return report.steps.push("delete the old data directory".to_owned()),
-            Err(error) => report.warnings.push(format!("the old data in {} was not deleted: {error}", path.display())),
-        }
+/// Deletes what gave way, if that is wanted, and tells of it.
+fn farewell(options: &RestoreOptions, replaced: Replaced, is_wanted: bool, report: &mut RestoreReport) {
+    report.warnings.extend(replaced.warning.clone());
+    let mut keep = || {
+        report.steps.push(format!("keep the old data directory as {}", replaced.path.display()));
+        report.replaced = Some(replaced.path.clone());
+    };
+    if options.existing != Existing::Discard || !is_wanted {
+        return keep();
     }
-    report.steps.push(format!("keep the old data directory as {}", path.display()));
-    report.replaced = Some(path);
+    // Whoever started in it after the last look has it open by its old name.
+    if data_dir::in_use(&replaced.path, None).is_ok_and(|used| used.is_none()) {
+        return match replaced.delete(&options.data_dir) {
+            Ok(()) => report.steps.push("delete the old data directory".to_owned()),
+            Err((rest, error)) => {
+                report.warnings.push(format!("the old data was not all deleted, see {}: {error}", rest.display()));
+            }
+        };
+    }
+    keep();
+    let path = replaced.path.display();
+    report.warnings.push(format!("the old data in {path} was not deleted: an etcd has it open, stop that first"));
 }
 
 fn corrupt(path: &Path, defect: Defect) -> Error {
