@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
+    from dcos_etcd._key import Key
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Handover, Progress, Tls
 
     StrPath = str | os.PathLike[str]
     ProgressArgument = bool | Callable[[Progress], object] | None
-    Key = bytes | str
     InitialCluster = str | Mapping[str, str | Iterable[str]]
 
 __all__ = ["backup", "diagnose", "member_list", "restore", "status", "verify"]

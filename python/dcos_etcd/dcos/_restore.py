@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from dcos_etcd.api import Key, ProgressArgument, StrPath
+    from dcos_etcd._key import Key
+    from dcos_etcd.api import ProgressArgument, StrPath
     from dcos_etcd.models import Inspection, RestoreReport
 
 _MODE = 0o644
