@@ -12,7 +12,7 @@ use crate::durable::{Replaced, sync_beside};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
-use crate::raft::{Membership, bootstrap, snap, wal};
+use crate::raft::{Bootstrap, Membership, bootstrap, snap, wal};
 use crate::schema::Revision;
 use crate::snapshot::{VerifiedSnapshot, VerifyOptions, spooled};
 
@@ -46,7 +46,7 @@ pub fn restore_with(
     let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
-        let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
+        let membership = bootstrap(&identity(&snapshot, options))?;
         let plan = Plan::new(path, &snapshot, &membership, options)?;
         let outcome = plan.rewritten(|| spooled(path, |file| plan.rewrite(file, path, progress)))?;
         return Ok(report(&plan, &membership, outcome.as_ref()));
@@ -59,7 +59,7 @@ pub fn restore_with(
     } else {
         VerifiedSnapshot::copy_to(path, &file, verify, progress)?
     };
-    let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
+    let membership = bootstrap(&identity(&snapshot, options))?;
     let plan = Plan::new(path, &snapshot, &membership, options)?;
     let outcome = write_database(&plan, &file, &place, progress)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
@@ -76,6 +76,11 @@ pub fn restore_with(
     report.warnings.extend(found);
     farewell(options, replaced, &carried, &mut report);
     Ok(report)
+}
+
+/// Who the new cluster is that is restored from `snapshot`.
+fn identity(snapshot: &VerifiedSnapshot, options: &RestoreOptions) -> Bootstrap {
+    options.bootstrap(&snapshot.sha256(), snapshot.contents().current_revision())
 }
 
 /// What is to be done with a snapshot.
@@ -213,7 +218,7 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
         name: options.bootstrap.name.clone(),
         member_id: hex_id(membership.local_id),
         cluster_id: hex_id(membership.cluster_id),
-        initial_cluster_token: options.bootstrap(&verified.sha256).initial_cluster_token,
+        initial_cluster_token: identity(snapshot, options).initial_cluster_token,
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
         bumped_revision: plan.bump_to,
