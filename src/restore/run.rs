@@ -48,7 +48,7 @@ pub fn restore_with(
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
         let membership = bootstrap(&identity(&snapshot, options))?;
         let plan = Plan::new(path, &snapshot, &membership, options)?;
-        let outcome = plan.rewritten(|| spooled(path, |file| plan.rewrite(file, path, progress)))?;
+        let outcome = plan.rewritten(|| spooled(path, |file, dir| plan.rewrite(file, dir, progress)))?;
         return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
@@ -126,7 +126,7 @@ impl<'p> Plan<'p> {
             to,
         };
         let written = rewrite::write(&job, file, progress)?;
-        let (read, synced) = sync_beside(file, || rewrite::read_back(file, written, to, progress));
+        let (read, synced) = sync_beside(file, || rewrite::read_back(file, written, job.rewrite, to, progress));
         let (outcome, defects) = read?;
         synced.map_err(Error::io("writing", to))?;
         proven(self.options, defects)?;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::bbolt::{Database, Element, Ends, Part, Visitor, Walked, walk_noted};
+use crate::bbolt::{Database, Element, Ends, Part, Visitor, Walked, walk, walk_noted};
 use crate::defect::Defect;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -468,6 +468,62 @@ impl Visitor for Recount<'_> {
 /// which the walk reports.
 fn stored_leases<R: ReadAt>(database: &Database<R>) -> Option<Vec<i64>> {
     let Some(bucket) = database.bucket(buckets::LEASE).ok()? else { return Some(Vec::new()) };
+/// Live keys of `database`, which is sound, that are `counted`: exact and in bounded memory, as [`Contents::total_key`].
+///
+/// # Errors
+/// Those of [`walk`](walk()).
+pub(crate) fn live_keys<R: ReadAt>(
+    database: &Database<R>,
+    counted: &dyn Fn(&[u8]) -> bool,
+    progress: &dyn Progress,
+) -> Result<u64> {
+    let mut census = Census::new(database.size(), Hashers::default(), None);
+    loop {
+        walk(database, &mut CountSome { census: &mut census, is_key: false, counted }, progress)?;
+        if !census.next_reading() {
+            return Ok(census.live());
+        }
+    }
+}
+
+/// Takes in those keys of bucket `key` that are `counted`.
+struct CountSome<'a> {
+    census: &'a mut Census,
+    is_key: bool,
+    counted: &'a dyn Fn(&[u8]) -> bool,
+}
+
+impl Visitor for CountSome<'_> {
+    type Part = KeyPart;
+
+    fn bucket(&mut self, name: &[u8]) {
+        self.is_key = name == buckets::KEY;
+    }
+
+    fn entry(&mut self, element: Element<'_>) {
+        if !self.is_key {
+            return;
+        }
+        let (Ok(at), Ok(kv)) = (RevisionKey::parse(element.key), KeyValue::parse(element.value)) else { return };
+        if (self.counted)(kv.key)
+            && let Some(change) = self.census.reading().change(kv.key, 0, at.tombstone)
+        {
+            self.census.take(change);
+        }
+    }
+
+    fn defect(&mut self, _defect: Defect) {}
+
+    /// No part: what is counted is decided in turn.
+    fn part(&self) -> Option<KeyPart> {
+        None
+    }
+
+    fn take(&mut self, _part: KeyPart) -> bool {
+        false
+    }
+}
+
     let mut leases = Vec::new();
     let read = database.for_each(&bucket, &mut |element| {
         leases.extend(element.key.try_into().map(i64::from_be_bytes));
