@@ -114,7 +114,19 @@ impl<'p> Plan<'p> {
         if self.options.rewrite.is_needed() { work().map(Some) } else { Ok(None) }
     }
 
-    /// Writes the database anew into `file`, reads it back, and has it on stable storage.
+    /// A warning where clients may have seen the revision to which it is bumped, and later ones.
+    fn bumped_too_little(&self) -> Option<String> {
+        let seen = self.snapshot.contents().current_revision();
+        let to = self.bump_to.filter(|to| *to <= seen)?;
+        let least = seen.saturating_sub(self.revision);
+        Some(format!(
+            "--bump-revision takes revision {} on to {to}, not past {seen}, at which the snapshot is: clients that have \
+             seen that do not notice that it went back; give more than {least}, such as 1000000000",
+            self.revision
+        ))
+    }
+
+    /// Writes the database anew into `file`, reads it back, and has it on stable storage. `to` is for errors.
     fn rewrite(&self, file: &File, to: &Path, progress: &dyn Progress) -> Result<Outcome> {
         let job = Job {
             database: self.snapshot.database(),
@@ -211,6 +223,7 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
     let mut warnings = verified.warnings;
     warnings.retain(|warning| !before.contains(warning));
     warnings.extend(rewrite::warnings(&options.rewrite, snapshot.contents(), outcome));
+    warnings.extend(plan.bumped_too_little());
     RestoreReport {
         path: path.to_path_buf(),
         data_dir: options.data_dir.clone(),
