@@ -185,6 +185,8 @@ pub struct RestoreReport {
     pub dry_run: bool,
     /// What was done, in order.
     pub steps: Vec<String>,
+    /// Those of the steps that change what the snapshot holds: what was left out, repaired, moved on.
+    pub changes: Vec<String>,
     /// What should be known of the restored cluster.
     pub warnings: Vec<String>,
 }

@@ -242,6 +242,7 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
         replaced: None,
         dry_run: options.dry_run,
         steps: steps(plan, membership, outcome),
+        changes: changes(plan, outcome),
         warnings,
     }
 }
@@ -265,18 +266,8 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
             snapshot.contents().members
         ),
     ];
-    if let Some(outcome) = outcome {
-        steps.extend(rewrite::steps(&options.rewrite, outcome));
-    }
-    steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
-    if let Some(Revision { main, .. }) = snapshot.contents().unmarked_compaction() {
-        steps.push(format!(
-            "mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"
-        ));
-    }
-    if let Some(to) = plan.bump_to {
-        steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
-    }
+    steps.extend(changes(plan, outcome));
+    steps.extend(outcome.map(rewrite::written));
     steps.push(format!("write {}", snap_dir.join(snap_name).display()));
     steps.push(format!(
         "write the WAL in {}: member {:x} of cluster {:x}",
@@ -289,4 +280,20 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
         steps.push("keep what that holds under a dated name beside it, or delete it, as asked".to_owned());
     }
     steps
+}
+
+/// Those of the steps that change what the snapshot holds.
+fn changes(plan: &Plan<'_>, outcome: Option<&Outcome>) -> Vec<String> {
+    let (how, before) = (&plan.options.rewrite, plan.snapshot.contents());
+    let mut changes = outcome.map_or_else(Vec::new, |outcome| rewrite::changes(how, outcome));
+    changes.extend(rewrite::repairs(how, before));
+    if let Some(Revision { main, .. }) = before.unmarked_compaction() {
+        changes.push(format!(
+            "mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"
+        ));
+    }
+    if let Some(to) = plan.bump_to {
+        changes.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
+    }
+    changes
 }
