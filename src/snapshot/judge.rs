@@ -85,7 +85,11 @@ impl Contents {
         }
         if self.dangling_leases > 0 {
             let keys = self.dangling_leases;
-            warnings.push(format!("{keys} live keys hang on leases that are not stored; they never expire"));
+            warnings.push(format!(
+                "{keys} live keys hang on leases that are not stored: they never expire, and a put to one of them that is to \
+                 keep its lease (--ignore-lease) ends etcd with a panic on every member, at every start anew; \
+                 --drop-leases (drop_leases=True) restores them without a lease"
+            ));
         }
         if self.leases_uncompared {
             let leases = self.leases;
@@ -464,10 +468,6 @@ impl Visitor for Recount<'_> {
     }
 }
 
-/// Ids of the leases that `database` stores; `None` when they are more than keys are compared with, or can't be read,
-/// which the walk reports.
-fn stored_leases<R: ReadAt>(database: &Database<R>) -> Option<Vec<i64>> {
-    let Some(bucket) = database.bucket(buckets::LEASE).ok()? else { return Some(Vec::new()) };
 /// Live keys of `database`, which is sound, that are `counted`: exact and in bounded memory, as [`Contents::total_key`].
 ///
 /// # Errors
@@ -524,6 +524,10 @@ impl Visitor for CountSome<'_> {
     }
 }
 
+/// Ids of the leases that `database` stores; `None` when they are more than keys are compared with, or can't be read,
+/// which the walk reports.
+fn stored_leases<R: ReadAt>(database: &Database<R>) -> Option<Vec<i64>> {
+    let Some(bucket) = database.bucket(buckets::LEASE).ok()? else { return Some(Vec::new()) };
     let mut leases = Vec::new();
     let read = database.for_each(&bucket, &mut |element| {
         leases.extend(element.key.try_into().map(i64::from_be_bytes));
