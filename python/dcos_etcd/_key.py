@@ -25,11 +25,9 @@ def key_bytes(name: str, value: object) -> bytes:
 
     A number is none, although `bytes` takes it for so many NULs.
     """
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise InvalidArgumentError(f"{name}: {type(value).__name__} is neither bytes nor str")
+    if not is_key(value):
+        raise InvalidArgumentError(f"{name}: {type(value).__name__} is neither bytes nor str")
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def keys_bytes(name: str, values: Key | Iterable[Key]) -> list[bytes]:

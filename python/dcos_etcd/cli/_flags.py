@@ -86,8 +86,9 @@ def _boolean_flags(parser: argparse.ArgumentParser) -> frozenset[str]:
     for action in parser._actions:
         if action.nargs == 0 and action.const is True:
             flags.update(option for option in action.option_strings if option.startswith("--"))
-        if isinstance(action.choices, dict):
-            for command in action.choices.values():
+        commands: dict[str, argparse.ArgumentParser] | None = getattr(action, "choices", None)
+        if isinstance(commands, dict):
+            for command in commands.values():
                 flags |= _boolean_flags(command)
     return frozenset(flags)
 
