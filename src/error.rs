@@ -184,7 +184,8 @@ pub enum Error {
     /// Putting keys back ended before its end; what was written stays.
     #[error(
         "stopped with {done} of {planned} changes confirmed: {cause}; run it again when that is mended, what is done \
-         is passed over"
+         is passed over{}",
+        left_alone(conflicts.len())
     )]
     PutBackStopped {
         /// Changes that etcd has acknowledged, or found to be made already. Those of the last transaction may be made as
@@ -193,6 +194,8 @@ pub enum Error {
         done: u64,
         /// Changes that were to be made.
         planned: u64,
+        /// Keys that somebody else wrote, and that were left alone till then.
+        conflicts: Vec<Vec<u8>>,
         /// Why it ended.
         #[source]
         cause: Box<Error>,
@@ -258,6 +261,17 @@ impl Error {
     /// Shorthand for [`Error::InvalidArgument`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::InvalidArgument { message: message.into() }
+    }
+}
+
+/// What another run would do to keys that this one has left alone: its plan sees them as they are now.
+fn left_alone(conflicts: usize) -> String {
+    match conflicts {
+        0 => String::new(),
+        1 => "; but 1 key that somebody else wrote was left alone, and another run would overwrite it".to_owned(),
+        _ => format!(
+            "; but {conflicts} keys that somebody else wrote were left alone, and another run would overwrite them"
+        ),
     }
 }
 

@@ -103,6 +103,7 @@ PUT_BACK = PutBackReport(
     updated=1,
     deleted=3,
     settled=0,
+    detached=0,
     transactions=1,
     conflicts=(Conflict(key=HOSTILE[0], action="update", planned=7, found=91),),
     warnings=("6 keys hung on a lease in the snapshot",),

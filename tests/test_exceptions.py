@@ -64,7 +64,7 @@ ONE_OF_EACH: list[tuple[EtcdError, type[Exception]]] = [
     (EndpointUnavailableError("nobody answered", tried=[("a", "refused"), ("b", "timeout")]), ConnectionError),
     (AccessDeniedError("a: no", endpoint="a"), PermissionError),
     (RequestRefusedError("a: no space", endpoint="a"), RuntimeError),
-    (PutBackStoppedError("stopped with 1 of 2 changes confirmed", done=1, planned=2), RuntimeError),
+    (PutBackStoppedError("stopped", done=1, planned=2, conflicts=(b"k",)), RuntimeError),
     (BrokenStreamError("a: broken", endpoint="a", received=7, reason="end of file"), ConnectionError),
     (StalledError("a: silent", endpoint="a", after=1.5, received=7, expected=None), TimeoutError),
     (RestoreUnprovenError("x is bad", path="x", defects=DEFECTS), RuntimeError),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ import pytest
 
 import dcos_etcd
 from command_line import cluster_flags, environment, run
-from conftest import each_line
+from conftest import each_line, release
 from dcos_etcd import (
     AccessDeniedError,
     Conflict,
+    CorruptSnapshotError,
     EndpointUnavailableError,
     InvalidArgumentError,
     PutBackStoppedError,
@@ -25,6 +27,7 @@ from dcos_etcd import (
 )
 from dcos_etcd.testing import make_snapshot
 from gateway import Gateway, delete, put
+from processes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +165,58 @@ def test_a_run_that_was_killed_is_finished_by_the_next(
     assert dcos_etcd.compare(archive, cluster.endpoints, ignore_rewritten=True, only_keys=True).equal
 
 
+def test_a_run_that_is_interrupted_tells_what_was_confirmed(
+    cluster: Cluster, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    archive = tmp_path / "etcd.tar.zst"
+    make_snapshot(archive, {f"/a/{number:05}": b"v" for number in range(5000)})
+    gateway = connect(cluster)
+    gateway.put(b"/a/00000", b"old")
+    plan = dcos_etcd.plan_put_back(archive, prefix="/a/", **cluster.access)
+    assert not plan.report
+    gateway.put(b"/a/00000", b"mine")
+
+    def stop(progress: Progress) -> None:
+        # A callback is not called more often than that.
+        time.sleep(0.06)
+        if progress.stage == "write" and progress.done > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.apply(progress=stop)
+    report = plan.report
+    assert report
+    assert [(one.key, one.action) for one in report.conflicts] == [(b"/a/00000", "update")]
+    written = len(gateway.range(b"/a/", b"/a0", keys_only=True)) - 1
+    # That one gets no answer any more may be carried out all the same.
+    assert written - report.created in {0, 128}
+    assert 0 < report.created < 4999
+
+
+def test_a_run_goes_on_with_another_member_when_it_loses_the_leader(
+    etcd_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    archive = tmp_path / "etcd.tar.zst"
+    make_snapshot(archive, {f"/a/{number:04}": b"v" for number in range(2000)})
+    with etcd_cluster(3) as cluster:
+        leader = cluster.leader()
+        survivors = [member.client_url for member in cluster.members if member is not leader]
+        plan = dcos_etcd.plan_put_back(archive, [leader.client_url, *survivors], prefix="/a/")
+
+        def kill_the_leader(progress: Progress) -> None:
+            time.sleep(0.06)
+            if progress.stage == "write" and progress.done > 0 and leader.running:
+                leader.kill()
+
+        report = plan.apply(progress=kill_the_leader)
+        assert not leader.running
+        assert (report.created + report.settled, report.conflicts) == (2000, ())
+        # What was carried out without an answer.
+        assert report.settled in {0, 128}
+        rows = cluster.etcdctl_json("get", "--prefix", "/a/", endpoints=survivors)["kvs"]
+        assert [(2000, {1})] == [(len(rows), {row["version"] for row in rows})]
+
+
 def test_a_run_that_loses_the_leader_is_finished_by_the_next_and_writes_nothing_twice(
     etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
@@ -235,6 +290,54 @@ def test_what_is_too_large_for_the_server_is_named_and_keeps_nothing_else_back(
         ]
 
 
+@each_line
+def test_a_stopped_run_names_the_keys_that_it_left_alone(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    """Another run would take them for keys that nobody has written since."""
+    snapshot = tmp_path / "etcd.tar.zst"
+    make_snapshot(snapshot, {"/a/1": b"old", "/a/2": b"old", "/a/3": b"x" * 800_000})
+    with etcd_cluster(1, extra_args=["--max-request-bytes=100000"]) as cluster:
+        plan = dcos_etcd.plan_put_back(snapshot, prefix="/a/", **cluster.access)
+        cluster.etcdctl("put", "/a/1", "mine")
+        with pytest.raises(PutBackStoppedError, match="1 key that somebody else wrote was left alone") as stopped:
+            plan.apply()
+        assert (stopped.value.done, stopped.value.conflicts) == (1, (b"/a/1",))
+        assert plan.report
+        assert [(one.key, one.planned) for one in plan.report.conflicts] == [(b"/a/1", 0)]
+        assert values(cluster) == {"/a/1": "mine", "/a/2": "old"}
+
+
+@each_line
+def test_a_key_whose_lease_is_gone_hangs_on_none_and_no_server_ends(
+    etcd_cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    """A put with `ignore_lease` would end the server with a panic, at each start again."""
+    with etcd_cluster(1) as source:
+        lease = source.etcdctl_json("lease", "grant", "3600")["ID"]
+        source.etcdctl("put", "/a/gone", "then", f"--lease={lease:x}")
+        then = revision(source)
+        source.etcdctl("lease", "revoke", f"{lease:x}")
+        for key in ("/a/gone", "/a/leased", "/a/plain"):
+            source.etcdctl("put", key, "now")
+        archive = saved(source, tmp_path)
+    cluster = etcd_cluster(1, binaries=source.binaries)
+    dcos_etcd.restore(archive, revision=then, **cluster.members[0].restore_arguments)
+    with cluster:
+        [there] = cluster.etcdctl_json("get", "/a/gone")["kvs"]
+        assert there["lease"] == lease
+        held = cluster.etcdctl_json("lease", "grant", "3600")["ID"]
+        cluster.etcdctl("put", "/a/leased", "then", f"--lease={held:x}")
+        cluster.etcdctl("put", "/a/plain", "then")
+
+        report = dcos_etcd.put_back(archive, prefix="/a/", **cluster.access)
+        assert (report.updated, report.detached, report.conflicts) == (3, 1, ())
+        assert "1 keys hung on a lease that is not there any more" in report.warnings[0]
+        cluster.members[0].kill()
+        cluster.members[0].start()
+        rows = cluster.etcdctl_json("get", "--prefix", "/a/")["kvs"]
+        assert [row.get("lease", 0) for row in rows] == [0, held, 0]
+        assert values(cluster) == {"/a/gone": "now", "/a/leased": "now", "/a/plain": "now"}
+
+
 def test_leases_are_not_put_back_and_those_that_are_there_stay(
     cluster: Cluster, tmp_path: Path, connect: Callable[[Cluster], Gateway]
 ) -> None:
@@ -306,6 +409,55 @@ def test_tls_and_a_role_for_the_prefix_are_enough(etcd_cluster: ClusterFactory, 
         assert (report.created, values(cluster)) == (1, {"/a/1": "old"})
 
 
+def test_a_token_that_runs_out_meanwhile_is_renewed(etcd_cluster: ClusterFactory, tmp_path: Path) -> None:
+    archive = tmp_path / "etcd.tar.zst"
+    make_snapshot(archive, {f"/a/{number:04}": b"v" for number in range(300)})
+    binaries = release("3.5")
+    with etcd_cluster(1, binaries=binaries, auth=True, extra_args=["--auth-token-ttl=1"]) as cluster:
+        plan = dcos_etcd.plan_put_back(archive, prefix="/a/", **cluster.access)
+        report = plan.apply(progress=lambda one: time.sleep(2.5 if one.stage == "write" and 0 < one.done < 2000 else 0))
+        assert (report.created, report.transactions) == (300, 3)
+
+
+def test_a_database_whose_hash_does_not_fit_is_not_written_into_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    """A value of it that reads well may be another one than was saved."""
+    cluster.etcdctl("put", "/a/1", "replicas=3")
+    cluster.etcdctl("snapshot", "save", str(tmp_path / "saved.db"))
+    content = (tmp_path / "saved.db").read_bytes()
+    (tmp_path / "damaged.db").write_bytes(content.replace(b"replicas=3", b"replicas=9"))
+    with pytest.raises(CorruptSnapshotError) as damaged:
+        dcos_etcd.put_back(tmp_path / "damaged.db", prefix="/a/", **cluster.access)
+    assert [defect.code for defect in damaged.value.defects] == ["hash-mismatch"]
+    assert values(cluster) == {"/a/1": "replicas=3"}
+    assert dcos_etcd.put_back(tmp_path / "saved.db", prefix="/a/", **cluster.access).planned.unchanged == 1
+    refused = shell(cluster, tmp_path / "damaged.db", "--yes")
+    assert (refused.returncode, "sha256" in refused.stderr) == (1, True)
+    assert shell(cluster, tmp_path / "damaged.db", "--yes", "--skip-hash-check").returncode == 0
+    assert values(cluster) == {"/a/1": "replicas=9"}
+
+
+def test_a_compaction_while_the_cluster_is_read_is_told_as_what_it_is(
+    cluster: Cluster, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    archive = tmp_path / "etcd.tar.zst"
+    make_snapshot(archive, {"/a/1": b"old"})
+    gateway = connect(cluster)
+    gateway.transact([put(b"/a/%03d" % number, b"new") for number in range(100)])
+    then = revision(cluster)
+
+    def compact(progress: Progress) -> None:
+        # A callback is not called more often than that; only of a cluster nobody knows how much there is.
+        time.sleep(0.06)
+        if progress.total is None and revision(cluster) == then:
+            gateway.put(b"/b", b"")
+            cluster.etcdctl("compact", str(then + 1))
+
+    with pytest.raises(
+        RequestRefusedError, match=f"compacted to revision {then + 1} while it was read as of {then}: run"
+    ):
+        dcos_etcd.plan_put_back(archive, prefix="/a/", progress=compact, **cluster.access)
+
+
 def test_a_plan_is_for_one_cluster(etcd_cluster: ClusterFactory, cluster: Cluster, tmp_path: Path) -> None:
     cluster.etcdctl("put", "/a/1", "old")
     archive = saved(cluster, tmp_path)
@@ -315,6 +467,25 @@ def test_a_plan_is_for_one_cluster(etcd_cluster: ClusterFactory, cluster: Cluste
         other.members[0].kill()
         with pytest.raises(InvalidArgumentError, match="belongs to cluster"):
             plan.apply()
+
+
+def test_the_shell_says_how_far_it_came_when_it_is_interrupted(
+    cluster: Cluster, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    archive = tmp_path / "etcd.tar.zst"
+    make_snapshot(archive, {f"/a/{number:06}": b"v" for number in range(100_000)})
+    gateway = connect(cluster)
+    arguments = ["put-back", str(archive), "--prefix=/a/", "--yes", *cluster_flags(cluster.access)]
+    command = [sys.executable, "-m", "dcos_etcd", *arguments]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as running:
+        while not gateway.range(b"/a/000000"):
+            assert running.poll() is None
+        with frozen(cluster.members[0].pid):
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert " of 100000 changes confirmed; those of the last transaction may be made, too\n" in said
+    assert said.endswith("error: interrupted\n")
 
 
 def shell(cluster: Cluster, archive: Path, *flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -361,6 +532,6 @@ def test_a_terminal_is_asked(cluster: Cluster, tmp_path: Path, answer: bytes, th
         os.close(theirs)
 
     assert asked.returncode == 0
-    assert "Make 1 changes? [y/N] " in asked.stdout
+    assert "Make 1 changes? [y/N] " in asked.stderr
     assert ("nothing was written" in asked.stdout) is (not there)
     assert values(cluster) == there

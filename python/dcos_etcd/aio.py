@@ -285,6 +285,7 @@ async def put_back(
     prefix: bytes | str,
     revision: int | None = None,
     delete_extra: bool = False,
+    skip_hash_check: bool = False,
     tls: Tls | None = None,
     user: tuple[str, str] | None = None,
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
@@ -293,7 +294,8 @@ async def put_back(
 ) -> PutBackReport:
     """Write keys of a snapshot back into a live cluster: `plan_put_back` and `apply` in one.
 
-    Cancelled, it sends no further transaction. What etcd has confirmed stays, and another run goes on from there.
+    Cancelled, it sends no further transaction. What etcd has confirmed stays, as may the transaction under way, and
+    another run goes on from there.
     """
     return await _awaited(
         putting_back.put_back,
@@ -302,6 +304,7 @@ async def put_back(
         prefix=prefix,
         revision=revision,
         delete_extra=delete_extra,
+        skip_hash_check=skip_hash_check,
         tls=tls,
         user=user,
         dial_timeout=dial_timeout,
@@ -318,6 +321,7 @@ async def plan_put_back(
     prefix: bytes | str,
     revision: int | None = None,
     delete_extra: bool = False,
+    skip_hash_check: bool = False,
     tls: Tls | None = None,
     user: tuple[str, str] | None = None,
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
@@ -336,6 +340,7 @@ async def plan_put_back(
         prefix=prefix,
         revision=revision,
         delete_extra=delete_extra,
+        skip_hash_check=skip_hash_check,
         tls=tls,
         user=user,
         dial_timeout=dial_timeout,
@@ -348,7 +353,8 @@ async def plan_put_back(
 async def apply(plan: PutBackPlan, *, progress: ProgressArgument = None) -> PutBackReport:
     """Write what is planned, as `dcos_etcd.PutBackPlan.apply` does.
 
-    Cancelled, it sends no further transaction. What etcd has confirmed stays, and another plan goes on from there.
+    Cancelled, it sends no further transaction; `plan.report` says what etcd has confirmed. That stays, as may the
+    transaction under way, and another plan goes on from there.
     """
     return await _awaited(putting_back.PutBackPlan.apply, plan, progress=progress)
 

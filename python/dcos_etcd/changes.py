@@ -168,6 +168,7 @@ def put_back_sheet(report: PutBackReport) -> Sheet:
         ("updated", report.updated),
         ("deleted", report.deleted),
         ("right by then", report.settled),
+        *([("lease gone", report.detached)] if report.detached else ()),
         ("conflicts", len(report.conflicts)),
         ("transactions", report.transactions),
     ]

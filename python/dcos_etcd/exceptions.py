@@ -421,14 +421,17 @@ class PutBackStoppedError(EtcdError, RuntimeError):
         done: Changes that etcd confirmed. Those of the transaction that it stopped at may be made as well: etcd may
             have carried out what it did not answer, and carries out the write that fills its quota and refuses it.
         planned: Changes that were to be made.
+        conflicts: Keys that somebody else wrote meanwhile, and that were left alone till then. Another run would
+            overwrite them: it sees them as they are now.
     """
 
-    _arguments: ClassVar[tuple[str, ...]] = ("done", "planned")
+    _arguments: ClassVar[tuple[str, ...]] = ("done", "planned", "conflicts")
 
-    def __init__(self, message: str, *, done: int, planned: int) -> None:
+    def __init__(self, message: str, *, done: int, planned: int, conflicts: tuple[bytes, ...] = ()) -> None:
         super().__init__(message)
         self.done = done
         self.planned = planned
+        self.conflicts = conflicts
 
 
 class BrokenStreamError(EtcdError, ConnectionError):

@@ -43,6 +43,7 @@ def put_back(
     prefix: bytes | str,
     revision: int | None = None,
     delete_extra: bool = False,
+    skip_hash_check: bool = False,
     tls: Tls | None = None,
     user: tuple[str, str] | None = None,
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
@@ -53,10 +54,12 @@ def put_back(
 
     Args:
         snapshot: The path of a snapshot, an open `Snapshot`, or a view of it.
-        endpoints: The cluster; the first endpoint that answers is used.
+        endpoints: The cluster; the first endpoint that answers is used, and another when it does not answer any more.
         prefix: Only keys that begin with it; empty for all keys.
         revision: The keys as they were then; `None` for the newest, or the revision of the view.
         delete_extra: Delete the keys of the cluster, below the prefix, that the snapshot has not.
+        skip_hash_check: Take a `.db` of `etcdctl snapshot save` whose SHA-256 does not fit. (The blocks of an archive
+            are always checked.)
         tls: Certificates.
         user: Name and password; it must be allowed to read and write below the prefix.
         dial_timeout: Seconds for one connection.
@@ -71,7 +74,7 @@ def put_back(
         CompactedError: The revision is compacted.
         FutureRevisionError: The revision is not there yet.
         NotASnapshotError: The file holds no snapshot.
-        CorruptSnapshotError: What was to be read is damaged.
+        CorruptSnapshotError: What was to be read is damaged, or its SHA-256 does not fit.
         InvalidArgumentError: An argument makes no sense.
         OSError: The file could not be read.
     """
@@ -81,6 +84,7 @@ def put_back(
         prefix=prefix,
         revision=revision,
         delete_extra=delete_extra,
+        skip_hash_check=skip_hash_check,
         tls=tls,
         user=user,
         dial_timeout=dial_timeout,
@@ -98,6 +102,7 @@ def plan_put_back(
     prefix: bytes | str,
     revision: int | None = None,
     delete_extra: bool = False,
+    skip_hash_check: bool = False,
     tls: Tls | None = None,
     user: tuple[str, str] | None = None,
     dial_timeout: float | timedelta = DIAL_TIMEOUT,
@@ -121,6 +126,7 @@ def plan_put_back(
             prefix=prefix.encode() if isinstance(prefix, str) else prefix,
             revision=wanted,
             delete_extra=delete_extra,
+            skip_hash_check=skip_hash_check,
             progress=callback,
         )
     return PutBackPlan(plan)
@@ -178,6 +184,31 @@ class PutBackPlan(Shown):
             return ()
         return (f"{leased} keys hung on a lease in the snapshot; they are put without one, and will not expire",)
 
+    @property
+    def report(self) -> PutBackReport | None:
+        """What the last `apply` has done so far, also where it was interrupted; `None` before there was one.
+
+        It counts what etcd has confirmed. The transaction under way when it was interrupted may be carried out as well.
+        """
+        applied = self._core.applied()
+        if applied is None:
+            return None
+        conflicts = tuple(
+            Conflict(key=key, action=action, planned=planned, found=found)
+            for key, action, planned, found in applied.pop("conflicts")
+        )
+        detached = applied["detached"]
+        lost = (f"{detached} keys hung on a lease that is not there any more; they hang on none now",)
+        return PutBackReport(
+            endpoint=self.endpoint,
+            revision=self.revision,
+            cluster_revision=self.cluster_revision,
+            planned=self.counts,
+            conflicts=conflicts,
+            warnings=(*self.warnings, *(lost if detached else ())),
+            **applied,
+        )
+
     def _sheet(self) -> Sheet:
         place = {"endpoint": self.endpoint, "revision": self.revision, "cluster_revision": self.cluster_revision}
         return changes.plan_sheet(self.counts, place, self.warnings)
@@ -190,7 +221,11 @@ class PutBackPlan(Shown):
         written since is a conflict, unless it has the right value by now; the others go on. A transaction happens as a
         whole or not at all, the run of them does not: doing it again passes over what is done.
 
-        A key that is there keeps the lease that it hangs on. A key that is not there gets none.
+        A key that is there keeps the lease that it hangs on, unless that is not there any more. A key that is not there
+        gets none.
+
+        A transaction that gets no answer is made again, up to three times, by whichever endpoint answers then: its
+        conditions tell whether it was carried out.
 
         Args:
             progress: See `dcos_etcd.api`.
@@ -202,17 +237,7 @@ class PutBackPlan(Shown):
             InvalidArgumentError: The endpoints have come to belong to another cluster.
         """
         with reporting(progress) as callback:
-            done = yield self._core.apply(progress=callback)
-        conflicts = tuple(
-            Conflict(key=key, action=action, planned=planned, found=found)
-            for key, action, planned, found in done.pop("conflicts")
-        )
-        return PutBackReport(
-            endpoint=self.endpoint,
-            revision=self.revision,
-            cluster_revision=self.cluster_revision,
-            planned=self.counts,
-            conflicts=conflicts,
-            warnings=self.warnings,
-            **done,
-        )
+            yield self._core.apply(progress=callback)
+        report = self.report
+        assert report is not None  # noqa: S101 - it has been applied
+        return report

@@ -101,7 +101,7 @@ impl Connector {
             without_token: None,
         };
         if let Some((name, password)) = &self.user {
-            let options = ConnectOptions::new().with_user(name.clone(), password.clone());
+            let options = ConnectOptions::new().with_user(name.clone(), password.clone()).with_auto_token_refresh(true);
             connection.authenticate(Client::from_channel(Channel::Tonic(channel), Some(options))).await?;
         }
         Ok(connection)

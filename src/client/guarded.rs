@@ -1,22 +1,41 @@
 //! Writes that happen only if nobody else has written since.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use etcd_client::proto::PbTxnOpResponse;
 use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};
+use tokio::time::sleep;
 
 use super::access::Access;
 use super::connect::Connection;
 use super::endpoint::EndpointUrl;
 use super::failure::Failure;
-use super::keys::{LiveKey, first_answering};
+use super::keys::{LiveKey, MESSAGE_LIMIT, first_answering};
 use crate::error::Result;
+
+/// Times that a request is made again after a failure that may pass.
+const RETRIES: u32 = 3;
+/// Time before each of them. An election takes a second or two; the first read of a new connection waits for its end.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What a server says that can do it in a moment, or has done it and could not say so.
+const PASSING: [&str; 4] = ["leader changed", "no leader", "request timed out", "too many requests"];
 
 /// What is done to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// It gets this value. A key that is there keeps the lease that it hangs on, a new one gets none.
-    Put(Vec<u8>),
+    /// It gets this value and hangs on this lease, 0 for none.
+    ///
+    /// The lease is named, also where it stays the same: a server asks first whether a lease that is named is there
+    /// (`checkRequestPut` in etcd's `server/etcdserver/apply`). That of a put with `ignore_lease` it takes for granted,
+    /// and panics where it is gone (`storeTxnWrite.put` in `server/storage/mvcc`): all members do, and again at each
+    /// start, for the put is in their logs.
+    Put {
+        /// The value.
+        value: Vec<u8>,
+        /// The lease.
+        lease: i64,
+    },
     /// It is deleted.
     Delete,
 }
@@ -42,8 +61,10 @@ pub enum Outcome {
     Found(BTreeMap<Vec<u8>, i64>),
 }
 
-/// Writes into a live cluster.
+/// Writes into a live cluster. Where a member goes, or its leader, it goes on with another.
 pub struct Writer {
+    access: Access,
+    key: Vec<u8>,
     connection: Connection,
     cluster_id: u64,
 }
@@ -55,7 +76,7 @@ impl Writer {
     /// `Denied`, `Unavailable`.
     pub async fn open(access: &Access, key: &[u8]) -> Result<Self> {
         let (connection, (cluster_id, _)) = first_answering(access, key).await?;
-        Ok(Self { connection, cluster_id })
+        Ok(Self { access: access.clone(), key: key.to_vec(), connection, cluster_id })
     }
 
     /// The cluster that is written to.
@@ -70,19 +91,66 @@ impl Writer {
 
     /// Does all of `writes`, or none of them.
     ///
-    /// A failure leaves open whether they were done; doing them again is safe then, for their conditions tell.
+    /// A failure leaves open whether they were done. So does one that passed: what was done by the request that got no
+    /// answer is [`Outcome::Found`] by the next, whose conditions do not hold any more.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn write(&self, writes: Vec<Guarded>) -> std::result::Result<Outcome, Failure> {
+    pub async fn write(&mut self, writes: &[Guarded]) -> std::result::Result<Outcome, Failure> {
+        let mut tries = 0;
+        loop {
+            let outcome = self.transact(writes).await;
+            let Err(failure) = &outcome else { return outcome };
+            if !Box::pin(self.may_pass(failure, &mut tries)).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// Reads a key through consensus.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get(&mut self, key: &[u8]) -> std::result::Result<Option<LiveKey>, Failure> {
+        let mut tries = 0;
+        loop {
+            let found = self.read(key).await;
+            let Err(failure) = &found else { return found };
+            if !Box::pin(self.may_pass(failure, &mut tries)).await {
+                return found;
+            }
+        }
+    }
+
+    /// Whether it is worth while to ask again after this failure; there is a new connection then, to any endpoint.
+    async fn may_pass(&mut self, failure: &Failure, tries: &mut u32) -> bool {
+        if !failure.is_dead() && !PASSING.iter().any(|text| failure.message.contains(text)) {
+            return false;
+        }
+        while *tries < RETRIES {
+            *tries += 1;
+            sleep(PAUSE).await;
+            if let Ok((connection, (cluster_id, _))) = first_answering(&self.access, &self.key).await
+                && cluster_id == self.cluster_id
+            {
+                self.connection = connection;
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn transact(&self, writes: &[Guarded]) -> std::result::Result<Outcome, Failure> {
         let (mut conditions, mut operations, mut reads) = (Vec::new(), Vec::new(), Vec::new());
         for Guarded { key, mod_revision, write } in writes {
-            conditions.push(Compare::mod_revision(key.clone(), CompareOp::Equal, mod_revision));
+            conditions.push(Compare::mod_revision(key.clone(), CompareOp::Equal, *mod_revision));
             reads.push(TxnOp::get(key.clone(), Some(GetOptions::new().with_keys_only())));
             operations.push(match write {
-                Write::Put(value) if mod_revision == 0 => TxnOp::put(key, value, None),
-                Write::Put(value) => TxnOp::put(key, value, Some(PutOptions::new().with_ignore_lease())),
-                Write::Delete => TxnOp::delete(key, Some(DeleteOptions::new())),
+                Write::Put { value, lease } => {
+                    let lease = (*lease != 0).then(|| PutOptions::new().with_lease(*lease));
+                    TxnOp::put(key.clone(), value.clone(), lease)
+                }
+                Write::Delete => TxnOp::delete(key.clone(), Some(DeleteOptions::new())),
             });
         }
         let txn = Txn::new().when(conditions).and_then(operations).or_else(reads);
@@ -100,12 +168,8 @@ impl Writer {
         Ok(Outcome::Found(found))
     }
 
-    /// Reads a key through consensus.
-    ///
-    /// # Errors
-    /// Why there is no answer.
-    pub async fn get(&self, key: &[u8]) -> std::result::Result<Option<LiveKey>, Failure> {
-        let mut client = self.connection.client.kv_client();
+    async fn read(&self, key: &[u8]) -> std::result::Result<Option<LiveKey>, Failure> {
+        let mut client = self.connection.client.kv_client().max_decoding_message_size(MESSAGE_LIMIT);
         let answer = self.connection.call("Range", client.get(key, None)).await?.0;
         Ok(answer.kvs.into_iter().next().map(LiveKey::from))
     }

@@ -18,7 +18,7 @@ const FIRST_KEYS: i64 = 64;
 const MOST_KEYS: i64 = 16384;
 /// Bytes of a page that are borne. A page that has more is asked for again with fewer keys; one key always fits, for
 /// etcd takes no request of 2 GiB.
-const MESSAGE_LIMIT: usize = 64 << 20;
+pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
 /// What tonic says of a message beyond its limit.
 const TOO_LARGE: &str = "message length too large";
 /// The key that is read where only the header is wanted.
@@ -51,6 +51,7 @@ pub struct LiveKeys {
     cluster_id: u64,
     revision: i64,
     current_revision: i64,
+    is_chosen: bool,
     start: Vec<u8>,
     next: Option<Vec<u8>>,
     end: Vec<u8>,
@@ -71,7 +72,7 @@ impl LiveKeys {
         }
         let start = if start.is_empty() { ANY_KEY } else { start };
         let (connection, (cluster_id, current_revision)) = first_answering(access, start).await?;
-        let revision = revision.unwrap_or(current_revision);
+        let (is_chosen, revision) = (revision.is_some(), revision.unwrap_or(current_revision));
         if revision > current_revision {
             return Err(Error::FutureRevision { revision, current_revision });
         }
@@ -79,7 +80,7 @@ impl LiveKeys {
         let end = end.map_or_else(|| ANY_KEY.to_vec(), <[u8]>::to_vec);
         let (start, limit) = (start.to_vec(), FIRST_KEYS);
         let next = Some(start.clone());
-        Ok(Self { connection, cluster_id, revision, current_revision, start, next, end, limit })
+        Ok(Self { connection, cluster_id, revision, current_revision, is_chosen, start, next, end, limit })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -119,7 +120,8 @@ impl LiveKeys {
     /// it is only asked for keys below that.
     ///
     /// # Errors
-    /// `Compacted` when the revision was compacted meanwhile, `Denied`, `Refused`, `Unavailable`.
+    /// `Compacted` for a revision that was asked for; `Refused` also when the newest one was compacted meanwhile; `Denied`,
+    /// `Unavailable`.
     pub async fn next(&mut self, near: Option<&[u8]>) -> Result<Vec<LiveKey>> {
         while let Some(start) = self.next.clone() {
             let is_inside = |near: &&[u8]| *near > start.as_slice() && (self.end == ANY_KEY || **near < *self.end);
@@ -158,7 +160,14 @@ impl LiveKeys {
         if failure.message.contains("required revision has been compacted")
             && let Ok(Some(compact_revision)) = self.connection.compact_revision(&self.start, self.revision).await
         {
-            return Error::Compacted { revision: self.revision, compact_revision };
+            let revision = self.revision;
+            if self.is_chosen {
+                return Error::Compacted { revision, compact_revision };
+            }
+            let message = format!(
+                "the cluster was compacted to revision {compact_revision} while it was read as of {revision}: run it again"
+            );
+            return Error::Refused { endpoint: self.endpoint().to_string(), message };
         }
         failure.into_error(self.endpoint())
     }

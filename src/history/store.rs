@@ -76,6 +76,19 @@ impl Store {
         self.kind
     }
 
+    /// Compares the SHA-256 of a bare database with its trailer. Nothing else is looked at: of an archive every block has
+    /// a checksum that is compared when it is read, and whatever was inflated was compared then. A member's own database
+    /// has no trailer.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]; [`Error::Io`]; [`Error::Interrupted`].
+    pub fn check_hash(&self, progress: &dyn Progress) -> Result<()> {
+        match (self.kind, self.database.source()) {
+            (Kind::Database, Source::File(file)) => snapshot::check_trailer(&self.path, file.file(), progress),
+            _ => Ok(()),
+        }
+    }
+
     /// What should be known of what is read here.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

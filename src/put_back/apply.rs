@@ -1,7 +1,8 @@
 //! The writing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::plan::{Action, Plan, Planned};
 use crate::client::{Failure, Guarded, Outcome, Write, Writer};
@@ -21,6 +22,8 @@ const READ_BYTES: u64 = 32 << 20;
 const KEY_COPIES: u64 = 3;
 /// Bytes of a key that an error shows.
 const SHOWN: usize = 100;
+/// What etcd says of a put that names a lease which is not there; nothing of its transaction is done.
+const NO_LEASE: &str = "requested lease not found";
 /// What etcd says of a request beyond its `--max-request-bytes`, and grpc-go of one beyond that and 512 KiB.
 const TOO_LARGE: [&str; 2] = ["request is too large", "received message larger than max"];
 
@@ -33,7 +36,7 @@ pub struct Conflict {
     pub action: Action,
     /// Revision of its last change when it was planned, 0 when it was not there.
     pub planned: i64,
-    /// The same now.
+    /// The same when its turn came.
     pub found: i64,
 }
 
@@ -46,8 +49,11 @@ pub struct PutBackReport {
     pub updated: u64,
     /// Keys that were deleted.
     pub deleted: u64,
-    /// Keys that were as they should be when their turn came: somebody else had done it, or a run before.
+    /// Keys that were as they should be when their turn came: somebody else had done it, or a transaction of this run
+    /// that got no answer.
     pub settled: u64,
+    /// Keys, of those that got another value, that hung on a lease which is not there any more; they hang on none now.
+    pub detached: u64,
     /// Transactions that wrote.
     pub transactions: u64,
     /// Keys that somebody else wrote, and that were left alone.
@@ -61,12 +67,13 @@ impl PutBackReport {
         self.created + self.updated + self.deleted + self.settled
     }
 
-    fn count(&mut self, planned: &Planned<'_>) {
+    fn count(&mut self, planned: &Planned<'_>, lease: i64) {
         match planned.action {
             Action::Create => self.created += 1,
             Action::Update => self.updated += 1,
             Action::Delete => self.deleted += 1,
         }
+        self.detached += u64::from(planned.action == Action::Update && lease != planned.lease);
     }
 }
 
@@ -77,9 +84,13 @@ type Values = HashMap<Vec<u8>, Vec<u8>>;
 struct Run<'a> {
     plan: &'a Plan,
     writer: Writer,
-    report: PutBackReport,
+    report: &'a Mutex<PutBackReport>,
+    /// Bytes of keys and values that had their turn.
+    bytes: u64,
     /// Keys that a transaction may have, less where this server takes less.
     most_keys: usize,
+    /// Leases that keys hang on and that are not there.
+    gone: HashSet<i64>,
     /// Changes that are too large for this server each by itself: the first of them with why, and how many.
     too_large: Option<(usize, Failure)>,
     too_large_keys: u64,
@@ -87,51 +98,68 @@ struct Run<'a> {
 
 impl Plan {
     /// Writes what was planned. After a conflict, and after a key that is too large for this server, it goes on with the
-    /// other keys.
+    /// other keys. Where an endpoint does not answer any more it goes on with any other of the same cluster.
+    ///
+    /// `report` says at every moment, and in the end however it comes, what etcd has confirmed and what was left alone.
     ///
     /// # Errors
     /// [`Error::PutBackStopped`] with how far it came, when etcd refused or did not answer, or the snapshot could not be
     /// read; [`Error::InvalidArgument`] when the endpoint has come to belong to another cluster.
-    pub async fn apply(&self, progress: &dyn Progress) -> Result<PutBackReport> {
+    pub async fn apply(&self, report: &Mutex<PutBackReport>, progress: &dyn Progress) -> Result<()> {
         let writer = Writer::open(&self.access, &self.start).await?;
         if writer.cluster_id() != self.cluster_id {
             let (endpoint, found, planned) = (writer.endpoint(), writer.cluster_id(), self.cluster_id);
             let message = format!("{endpoint} belongs to cluster {found:x}, the plan is for cluster {planned:x}");
             return Err(Error::invalid(message));
         }
-        let (report, most_keys) = (PutBackReport::default(), MOST_KEYS);
-        let mut run = Run { plan: self, writer, report, most_keys, too_large: None, too_large_keys: 0 };
-        match run.all(progress).await {
-            Ok(()) => Ok(run.report),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
-            Err(cause) => {
-                let (done, planned) = (run.report.done(), self.len() as u64);
-                Err(Error::PutBackStopped { done, planned, cause: Box::new(cause) })
+        let mut run = Run {
+            plan: self,
+            writer,
+            report,
+            bytes: 0,
+            most_keys: MOST_KEYS,
+            gone: HashSet::new(),
+            too_large: None,
+            too_large_keys: 0,
+        };
+        run.all(progress).await.map_err(|error| match error {
+            Error::Interrupted => Error::Interrupted,
+            cause => {
+                let report = run.report();
+                let (done, planned) = (report.done(), self.len() as u64);
+                let conflicts = report.conflicts.iter().map(|conflict| conflict.key.clone()).collect();
+                Error::PutBackStopped { done, planned, conflicts, cause: Box::new(cause) }
             }
-        }
+        })
     }
 }
 
 impl Run<'_> {
     async fn all(&mut self, progress: &dyn Progress) -> Result<()> {
-        let total = self.plan.counts().bytes;
-        let (mut at, mut bytes) = (0, 0);
+        let mut at = 0;
         while at < self.plan.len() {
             let chunk = self.upto(at..self.plan.len(), READ_KEYS, READ_BYTES, 1);
             let values = self.values(chunk.clone(), progress)?;
             while at < chunk.end {
-                progress.step(Stage::Write, bytes, Some(total))?;
                 let batch = self.upto(at..chunk.end, self.most_keys, MOST_BYTES, KEY_COPIES);
                 at = batch.end;
-                let put = batch.clone().filter_map(|at| self.plan.get(at)).filter(|one| one.action != Action::Delete);
-                bytes += put.map(|one| weight(&one, 1)).sum::<u64>();
-                self.write(batch, &values).await?;
+                self.write(batch.clone(), &values, progress).await?;
+                let put = batch.filter_map(|at| self.plan.get(at)).filter(|one| one.action != Action::Delete);
+                self.bytes += put.map(|one| weight(&one, 1)).sum::<u64>();
             }
         }
         if let Some(error) = self.refused() {
             return Err(error);
         }
-        progress.step(Stage::Write, total, Some(total))
+        self.step(progress)
+    }
+
+    fn report(&self) -> MutexGuard<'_, PutBackReport> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self, progress: &dyn Progress) -> Result<()> {
+        progress.step(Stage::Write, self.bytes, Some(self.plan.counts().bytes))
     }
 
     /// The error for what was too large.
@@ -165,78 +193,106 @@ impl Run<'_> {
         changes.start..last
     }
 
-    /// Writes a batch, in parts where it is too much for this server.
-    async fn write(&mut self, batch: Range<usize>, values: &Values) -> Result<()> {
+    /// Writes a batch, in parts where it is too much for this server, or where it can't be done to all of it.
+    async fn write(&mut self, batch: Range<usize>, values: &Values, progress: &dyn Progress) -> Result<()> {
         let mut parts = VecDeque::from([batch.collect::<Vec<usize>>()]);
         while let Some(part) = parts.pop_front() {
-            let Err(failure) = self.transact(&part, values).await else { continue };
-            let too_many = failure.message.contains("too many operations in txn request");
-            let too_large = TOO_LARGE.iter().any(|text| failure.message.contains(text));
-            let half = part.len() / 2;
-            if let (true, &[at]) = (too_large, part.as_slice()) {
+            self.step(progress)?;
+            match self.transact(&part, values).await {
+                Ok(rest) => parts.extend((!rest.is_empty()).then_some(rest)),
+                Err(failure) => {
+                    for smaller in self.smaller(part, failure)?.into_iter().rev() {
+                        parts.push_front(smaller);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What to try instead of a part that failed: nothing, where it is a key that this server does not take.
+    fn smaller(&mut self, part: Vec<usize>, failure: Failure) -> Result<Vec<Vec<usize>>> {
+        let too_many = failure.message.contains("too many operations in txn request");
+        let too_large = TOO_LARGE.iter().any(|text| failure.message.contains(text));
+        let no_lease = failure.message.contains(NO_LEASE);
+        if let &[at] = part.as_slice() {
+            if too_large {
                 // Nobody waits for it with the others: another run would end here as well.
                 self.too_large_keys += 1;
                 self.too_large.get_or_insert((at, failure));
-                continue;
+                return Ok(Vec::new());
             }
-            if half == 0 || !(too_many || too_large) {
-                return Err(failure.into_error(self.writer.endpoint()));
+            // Its server has just said that it is gone: the key can be written, and hang on none.
+            if no_lease && self.plan.get(at).is_some_and(|one| self.gone.insert(one.lease)) {
+                return Ok(vec![part]);
             }
+        } else if too_many || too_large || no_lease {
             if too_many {
                 self.most_keys = self.most_keys.min(part.len().div_ceil(2));
             }
-            let (one, other) = part.split_at(half);
-            parts.push_front(other.to_vec());
-            parts.push_front(one.to_vec());
+            let (one, other) = part.split_at(part.len() / 2);
+            return Ok(vec![one.to_vec(), other.to_vec()]);
         }
-        Ok(())
+        Err(failure.into_error(self.writer.endpoint()))
     }
 
-    /// Writes the changes at these places in one transaction, again and again without those that it can't be done to.
-    async fn transact(&mut self, part: &[usize], values: &Values) -> std::result::Result<(), Failure> {
-        let mut part = part.to_vec();
-        while !part.is_empty() {
-            let planned = part.iter().filter_map(|at| self.plan.get(*at));
-            let writes = planned.map(|one| Guarded {
-                key: one.key.to_vec(),
-                mod_revision: one.mod_revision,
-                write: match one.action {
-                    Action::Delete => Write::Delete,
-                    Action::Create | Action::Update => Write::Put(values.get(one.key).cloned().unwrap_or_default()),
-                },
-            });
-            let Outcome::Found(found) = self.writer.write(writes.collect()).await? else {
-                part.iter().filter_map(|at| self.plan.get(*at)).for_each(|one| self.report.count(&one));
-                self.report.transactions += 1;
-                return Ok(());
-            };
-            let is_kept = |planned: Planned<'_>| found.get(planned.key).copied().unwrap_or(0) == planned.mod_revision;
-            let (kept, changed): (Vec<usize>, Vec<usize>) =
-                part.into_iter().partition(|at| self.plan.get(*at).is_none_or(is_kept));
-            for at in &changed {
-                self.judge(*at, values).await?;
-            }
-            // The answer tells of the moment of the transaction, so that at least one condition did not hold.
-            part = if changed.is_empty() { Vec::new() } else { kept };
-        }
-        Ok(())
+    /// The lease that a key is to hang on: that on which it hangs, unless that is gone.
+    fn lease(&self, planned: &Planned<'_>) -> i64 {
+        if self.gone.contains(&planned.lease) { 0 } else { planned.lease }
     }
 
-    /// Finds out what became of a key that changed: it may be as it should be.
-    async fn judge(&mut self, at: usize, values: &Values) -> std::result::Result<(), Failure> {
+    /// Writes the changes at these places in one transaction. Where some of them can't be made, none of them is: gives
+    /// back the others.
+    async fn transact(&mut self, part: &[usize], values: &Values) -> std::result::Result<Vec<usize>, Failure> {
+        let planned = || part.iter().filter_map(|at| self.plan.get(*at));
+        let writes = planned().map(|one| Guarded {
+            key: one.key.to_vec(),
+            mod_revision: one.mod_revision,
+            write: match one.action {
+                Action::Delete => Write::Delete,
+                Action::Create | Action::Update => {
+                    let value = values.get(one.key).cloned().unwrap_or_default();
+                    Write::Put { value, lease: self.lease(&one) }
+                }
+            },
+        });
+        let writes: Vec<Guarded> = writes.collect();
+        let Outcome::Found(found) = self.writer.write(&writes).await? else {
+            let mut report = self.report();
+            planned().for_each(|one| report.count(&one, self.lease(&one)));
+            report.transactions += 1;
+            return Ok(Vec::new());
+        };
+        let is_kept = |planned: Planned<'_>| found.get(planned.key).copied().unwrap_or(0) == planned.mod_revision;
+        let (kept, changed): (Vec<usize>, Vec<usize>) =
+            part.iter().copied().partition(|at| self.plan.get(*at).is_none_or(is_kept));
+        for at in &changed {
+            self.judge(*at, &found, values).await?;
+        }
+        // The answer tells of the moment of the transaction, so that at least one condition did not hold.
+        Ok(if changed.is_empty() { Vec::new() } else { kept })
+    }
+
+    /// Finds out what became of a key that was `found` to be changed: it may be as it should be.
+    async fn judge(
+        &mut self,
+        at: usize,
+        found: &BTreeMap<Vec<u8>, i64>,
+        values: &Values,
+    ) -> std::result::Result<(), Failure> {
         let Some(planned) = self.plan.get(at) else { return Ok(()) };
         let live = self.writer.get(planned.key).await?;
-        let settled = match (&live, planned.action) {
+        let settled = match (live, planned.action) {
             (None, Action::Delete) => true,
             (Some(live), Action::Create | Action::Update) => values.get(planned.key) == Some(&live.value),
             _ => false,
         };
         if settled {
-            self.report.settled += 1;
+            self.report().settled += 1;
         } else {
+            let found = found.get(planned.key).copied().unwrap_or(0);
             let (key, action) = (planned.key.to_vec(), planned.action);
-            let found = live.map_or(0, |live| live.mod_revision);
-            self.report.conflicts.push(Conflict { key, action, planned: planned.mod_revision, found });
+            self.report().conflicts.push(Conflict { key, action, planned: planned.mod_revision, found });
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //! passed over, so that a run that was broken off is finished by another one.
 //!
 //! Leases are not put back: a lease that a snapshot knows may be gone, or be another one by the same id. A key that is
-//! there keeps the lease that it hangs on.
+//! there keeps the lease that it hangs on; where that is gone, as after a restore to a revision before its end, it
+//! hangs on none then.
 
 mod apply;
 mod plan;

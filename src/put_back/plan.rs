@@ -19,6 +19,8 @@ pub struct PutBackOptions {
     pub revision: Option<i64>,
     /// Delete the keys of the cluster that the snapshot has not.
     pub delete_extra: bool,
+    /// Take a bare database whose SHA-256 does not fit.
+    pub skip_hash_check: bool,
 }
 
 /// What is to become of a key.
@@ -55,6 +57,19 @@ pub struct Planned<'a> {
     pub mod_revision: i64,
     /// Bytes of the value that it gets; 0 for a deletion.
     pub size: u64,
+    /// Lease that it hangs on in the cluster, 0 for none.
+    pub lease: i64,
+}
+
+/// The same, with its key in the arena.
+#[derive(Debug)]
+struct Entry {
+    /// Where the key ends; it begins where the one before it ends.
+    end: usize,
+    action: Action,
+    mod_revision: i64,
+    size: u64,
+    lease: i64,
 }
 
 /// How many keys a plan is about.
@@ -86,9 +101,9 @@ pub struct Plan {
     pub(super) cluster_id: u64,
     cluster_revision: i64,
     endpoint: String,
-    /// Keys one behind the other, and of each where it ends.
+    /// Keys one behind the other.
     arena: Vec<u8>,
-    changes: Vec<(usize, Action, i64, u64)>,
+    changes: Vec<Entry>,
     counts: PlanCounts,
 }
 
@@ -96,13 +111,21 @@ impl Plan {
     /// Compares the snapshot with the cluster; nothing is written.
     ///
     /// # Errors
-    /// Those of [`Source::stored`], [`LiveKeys::open`] and [`Source::next`].
+    /// Those of [`Store::check_hash`], [`Source::stored`], [`LiveKeys::open`] and [`Source::next`].
     pub async fn new(store: Arc<Store>, options: &PutBackOptions, progress: &dyn Progress) -> Result<Self> {
         let range = KeyRange::prefix(&options.prefix);
         let revision = store.resolve(options.revision)?;
-        let live = LiveKeys::open(&options.access, range.start(), range.end_key(), None).await?;
+        let open = || LiveKeys::open(&options.access, range.start(), range.end_key(), None);
+        // An endpoint that does not answer is told before the snapshot is read.
+        open().await?;
+        if !options.skip_hash_check {
+            store.check_hash(progress)?;
+        }
+        let mut stored = Source::stored(Arc::clone(&store), &range, Some(revision), progress)?;
+        // The revision that the cluster is read at may be compacted from now on.
+        let live = open().await?;
         let mut plan = Self {
-            store: Arc::clone(&store),
+            store,
             revision,
             access: options.access.clone(),
             start: range.start().to_vec(),
@@ -113,7 +136,6 @@ impl Plan {
             changes: Vec::new(),
             counts: PlanCounts::default(),
         };
-        let mut stored = Source::stored(store, &range, Some(revision), progress)?;
         let mut live = Source::live(live);
         let mut merge = Merge::new();
         loop {
@@ -167,15 +189,15 @@ impl Plan {
     /// A change, by its place in the order of the keys.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Planned<'_>> {
-        let (end, action, mod_revision, size) = *self.changes.get(at)?;
-        let start = at.checked_sub(1).and_then(|before| self.changes.get(before)).map_or(0, |before| before.0);
-        Some(Planned { key: self.arena.get(start..end)?, action, mod_revision, size })
+        let &Entry { end, action, mod_revision, size, lease } = self.changes.get(at)?;
+        let start = at.checked_sub(1).and_then(|before| self.changes.get(before)).map_or(0, |before| before.end);
+        Some(Planned { key: self.arena.get(start..end)?, action, mod_revision, size, lease })
     }
 
     /// Takes a difference on the way from the cluster to the snapshot.
     fn take(&mut self, difference: &Difference, delete_extra: bool) {
         let Difference { key, change, a: live, b: stored } = difference;
-        let mod_revision = live.map_or(0, |live| live.mod_revision);
+        let (mod_revision, lease) = live.map_or((0, 0), |live| (live.mod_revision, live.lease));
         let size = stored.map_or(0, |stored| stored.size);
         let action = match change {
             Change::Added => Action::Create,
@@ -202,6 +224,6 @@ impl Plan {
             self.counts.bytes += key.len() as u64 + size;
         }
         self.arena.extend_from_slice(key);
-        self.changes.push((self.arena.len(), action, mod_revision, size));
+        self.changes.push(Entry { end: self.arena.len(), action, mod_revision, size, lease });
     }
 }

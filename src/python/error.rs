@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyTuple};
 
 use super::progress::Reporter;
 use crate::defect::Defect;
@@ -80,8 +80,9 @@ fn convert(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         Error::Unavailable { tried } => ("EndpointUnavailableError", [("tried", tried)].into_py_dict(py)),
         Error::Denied { endpoint, message: _ } => ("AccessDeniedError", [("endpoint", endpoint)].into_py_dict(py)),
         Error::Refused { endpoint, message: _ } => ("RequestRefusedError", [("endpoint", endpoint)].into_py_dict(py)),
-        Error::PutBackStopped { done, planned, cause } => {
+        Error::PutBackStopped { done, planned, conflicts, cause } => {
             let stopped = [("done", done), ("planned", planned)].into_py_dict(py)?;
+            stopped.set_item("conflicts", PyTuple::new(py, conflicts.iter().map(|key| PyBytes::new(py, key)))?)?;
             let class = exceptions(py)?.getattr("PutBackStoppedError")?;
             let exception = PyErr::from_value(class.call((message,), Some(&stopped))?);
             exception.set_cause(py, Some(convert(py, cause)?));

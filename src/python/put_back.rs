@@ -1,6 +1,6 @@
 //! `_core.plan_put_back` and `_core.PutBackPlan`: what would be written into a cluster, and the writing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -21,10 +21,15 @@ const MOST: usize = 1024;
 
 /// A plan; private, `dcos_etcd.PutBackPlan` is its face.
 #[pyclass(name = "PutBackPlan", module = "dcos_etcd._core", frozen)]
-pub(super) struct PyPutBackPlan(Arc<Plan>);
+pub(super) struct PyPutBackPlan {
+    plan: Arc<Plan>,
+    /// What the last `apply` has done.
+    applied: Mutex<Option<Arc<Mutex<PutBackReport>>>>,
+}
 
 #[pyfunction]
-#[pyo3(signature = (reader, *, access, prefix, revision, delete_extra, progress))]
+#[pyo3(signature = (reader, *, access, prefix, revision, delete_extra, skip_hash_check, progress))]
+#[expect(clippy::too_many_arguments, reason = "each by its name")]
 pub(super) fn plan_put_back(
     py: Python<'_>,
     reader: Bound<'_, PyReader>,
@@ -32,31 +37,32 @@ pub(super) fn plan_put_back(
     prefix: Vec<u8>,
     revision: Option<i64>,
     delete_extra: bool,
+    skip_hash_check: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<PyWork> {
     let store = reader.get().store(py)?;
     let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
-    let options = PutBackOptions { access, prefix, revision, delete_extra };
+    let options = PutBackOptions { access, prefix, revision, delete_extra, skip_hash_check };
     let work = |reporter: Arc<Reporter>| async move { Plan::new(store, &options, &*reporter).await };
     Ok(PyWork::mixed(progress, Duration::ZERO, work, |py, plan| {
-        Ok(Bound::new(py, PyPutBackPlan(Arc::new(plan)))?.into_any())
+        Ok(Bound::new(py, PyPutBackPlan { plan: Arc::new(plan), applied: Mutex::default() })?.into_any())
     }))
 }
 
 #[pymethods]
 impl PyPutBackPlan {
     fn about<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let about = to_dict(py, &self.0.counts())?;
-        about.set_item("revision", self.0.revision())?;
-        about.set_item("cluster_revision", self.0.cluster_revision())?;
-        about.set_item("endpoint", self.0.endpoint())?;
+        let about = to_dict(py, &self.plan.counts())?;
+        about.set_item("revision", self.plan.revision())?;
+        about.set_item("cluster_revision", self.plan.cluster_revision())?;
+        about.set_item("endpoint", self.plan.endpoint())?;
         Ok(about)
     }
 
     /// The changes from `first` on, `(action, key, size, mod_revision)`; an empty list at the end.
     fn changes<'py>(&self, py: Python<'py>, first: usize) -> PyResult<Bound<'py, PyList>> {
-        let planned = (first..).map_while(|at| self.0.get(at)).take(MOST);
-        let rows = planned.map(|Planned { key, action, mod_revision, size }| {
+        let planned = (first..).map_while(|at| self.plan.get(at)).take(MOST);
+        let rows = planned.map(|Planned { key, action, mod_revision, size, lease: _ }| {
             (action.as_str(), PyBytes::new(py, key), size, mod_revision).into_pyobject(py)
         });
         PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
@@ -64,20 +70,29 @@ impl PyPutBackPlan {
 
     #[pyo3(signature = (*, progress))]
     fn apply(&self, progress: Option<Py<PyAny>>) -> PyWork {
-        let plan = Arc::clone(&self.0);
-        let work = |reporter: Arc<Reporter>| async move { plan.apply(&*reporter).await };
-        PyWork::mixed(progress, GRACE, work, told)
+        let (plan, report) = (Arc::clone(&self.plan), Arc::default());
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&report));
+        let work = |reporter: Arc<Reporter>| async move { plan.apply(&report, &*reporter).await };
+        PyWork::mixed(progress, GRACE, work, |py, ()| Ok(py.None().into_bound(py)))
+    }
+
+    /// What the last `apply` has done so far; `None` before there was one.
+    fn applied<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let report = applied.map(|report| report.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        report.map(|report| told(py, report)).transpose()
     }
 }
 
 fn told(py: Python<'_>, report: PutBackReport) -> PyResult<Bound<'_, PyAny>> {
-    let PutBackReport { created, updated, deleted, settled, transactions, conflicts } = report;
+    let PutBackReport { created, updated, deleted, settled, detached, transactions, conflicts } = report;
     let dict = PyDict::new(py);
     for (name, figure) in [
         ("created", created),
         ("updated", updated),
         ("deleted", deleted),
         ("settled", settled),
+        ("detached", detached),
         ("transactions", transactions),
     ] {
         dict.set_item(name, figure)?;

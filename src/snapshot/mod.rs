@@ -25,6 +25,6 @@ mod tests;
 
 pub use judge::Contents;
 pub(crate) use judge::live_keys;
-pub use open::{VerifiedSnapshot, VerifyOptions, spool, status, verify};
+pub use open::{VerifiedSnapshot, VerifyOptions, check_trailer, spool, status, verify};
 pub(crate) use open::{spool_dirs, spooled};
 pub use report::{Status, VerifyReport};

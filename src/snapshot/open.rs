@@ -220,13 +220,24 @@ pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
         let extracted = archive::extract(path, &mut sink, progress)?;
         Ok((spool.try_clone().map_err(Error::io("opening", path))?, extracted))
     })?;
+    hash_fits(path, &extracted)?;
+    Ok((file, extracted.database_len))
+}
+
+/// Compares the SHA-256 of a bare database, `file` opened at `path`, with its trailer, if it has one.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it does not fit, or when the length says that there is a part of it; [`Error::Io`];
+/// [`Error::Interrupted`].
+pub fn check_trailer(path: &Path, file: &File, progress: &dyn Progress) -> Result<()> {
+    let (extracted, ()) = archive::hash_in_place(path, file, progress, |_| Ok(()))?;
+    hash_fits(path, &extracted)
+}
+
+fn hash_fits(path: &Path, extracted: &Extracted) -> Result<()> {
     let mut defects = Vec::new();
-    check_hash(&extracted, VerifyOptions::default(), &mut defects);
-    if defects.is_empty() {
-        Ok((file, extracted.database_len))
-    } else {
-        Err(Error::Corrupt { path: path.to_owned(), defects })
-    }
+    check_hash(extracted, VerifyOptions::default(), &mut defects);
+    if defects.is_empty() { Ok(()) } else { Err(Error::Corrupt { path: path.to_owned(), defects }) }
 }
 
 fn status_of<R: ReadAt>(database: &Database<R>, contents: &Contents) -> Status {

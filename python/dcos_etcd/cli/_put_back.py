@@ -14,6 +14,9 @@ from dcos_etcd.cli._reading import add_revision, opened
 if TYPE_CHECKING:
     import argparse
 
+    from dcos_etcd.models import PutBackReport
+    from dcos_etcd.putting_back import PutBackPlan
+
 
 def add(commands: Any) -> None:  # noqa: ANN401
     parser = add_command(
@@ -25,6 +28,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
         "--delete-extra", action="store_true", help="delete keys below the prefix that the snapshot has not"
     )
     parser.add_argument("--dry-run", action="store_true", help="only show what would be written")
+    parser.add_argument("--skip-hash-check", action="store_true", help="take a .db whose SHA-256 does not fit")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_write_out(parser, "table", "json")
     _flags.add_cluster_flags(parser)
@@ -44,6 +48,7 @@ def run(flags: argparse.Namespace) -> int:
             prefix=os.fsencode(flags.prefix),
             revision=flags.revision,
             delete_extra=flags.delete_extra,
+            skip_hash_check=flags.skip_hash_check,
             progress=True,
             **cluster,
         )
@@ -57,18 +62,40 @@ def run(flags: argparse.Namespace) -> int:
     warn(plan.warnings)
     if flags.dry_run or (not plan and not as_json) or not (flags.yes or _agreed(len(plan))):
         return DONE
-    report = plan.apply(progress=True)
+    report = _applied(plan)
     if as_json:
         print(changes.put_back_json(report))
     else:
         print()
         show(changes.put_back_sheet(report))
-    for conflict in report.conflicts:
-        say("warning", changes.conflict_line(conflict))
+    _tell_conflicts(report)
     return FAILED if report.conflicts else DONE
 
 
-def _show(plan: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a PutBackPlan, whose module is loaded late
+def _applied(plan: PutBackPlan) -> PutBackReport:
+    from dcos_etcd import exceptions  # noqa: PLC0415
+
+    try:
+        return plan.apply(progress=True)
+    except BaseException as error:
+        # Also Ctrl-C and SIGTERM: what was left alone till then, another run would overwrite.
+        report = plan.report
+        if report is not None:
+            _tell_conflicts(report)
+            if not isinstance(error, exceptions.EtcdError):
+                confirmed = f"{report.done} of {len(plan)} changes confirmed"
+                say("warning", f"{confirmed}; those of the last transaction may be made, too")
+        raise
+
+
+def _tell_conflicts(report: PutBackReport) -> None:
+    from dcos_etcd import changes  # noqa: PLC0415
+
+    for conflict in report.conflicts:
+        say("warning", changes.conflict_line(conflict))
+
+
+def _show(plan: PutBackPlan, *, as_json: bool) -> None:
     from dcos_etcd import changes  # noqa: PLC0415
 
     if plan and not as_json:
@@ -80,7 +107,9 @@ def _show(plan: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a PutBackPlan,
 
 
 def _agreed(changes: int) -> bool:
-    print(f"\nMake {changes} changes? [y/N] ", end="", flush=True)
+    # On stderr, as progress is: whoever keeps the plan in a file is asked all the same.
+    sys.stdout.flush()
+    print(f"\nMake {changes} changes? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     print("nothing was written")

@@ -78,7 +78,10 @@ class PutBackReport(Shown):
         created: Keys that were put anew.
         updated: Keys that got another value.
         deleted: Keys that were deleted.
-        settled: Keys that were as they should be when their turn came: somebody else had done it.
+        settled: Keys that were as they should be when their turn came: somebody else had done it, or a transaction of
+            this run that etcd carried out and did not answer.
+        detached: Keys, of those that got another value, that hung on a lease which is not there any more; they hang on
+            none now.
         transactions: Transactions that wrote.
         conflicts: Keys that somebody else wrote meanwhile; they were left alone.
         warnings: What should be known of it.
@@ -92,6 +95,12 @@ class PutBackReport(Shown):
     updated: int
     deleted: int
     settled: int
+    detached: int
     transactions: int
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def done(self) -> int:
+        """Changes that are made."""
+        return self.created + self.updated + self.deleted + self.settled
