@@ -56,12 +56,11 @@ pub enum Error {
 
     /// The file system has no room for what is to be written.
     #[error(
-        "no space for the restored member below {}: it needs {needed} bytes and {free} are free; make room, or restore \
-         elsewhere",
+        "no space for a restore below {}: it needs {needed} bytes and {free} are free; make room, or restore elsewhere",
         path.display()
     )]
     NoSpace {
-        /// The destination.
+        /// The destination, or where an archive would be unpacked.
         path: PathBuf,
         /// Bytes that are needed.
         needed: u64,
@@ -249,6 +248,14 @@ impl Error {
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// The same of the file at `path`, where bytes were read of which only the caller knows whose they are.
+    pub(crate) fn of(self, path: &Path) -> Self {
+        match self {
+            Self::Io { action, source, .. } => Self::Io { action, path: path.to_owned(), source },
+            other => other,
+        }
     }
 
     /// Shorthand for [`Error::InvalidArgument`].

@@ -291,7 +291,8 @@ def check_command(words: list[str], place: str) -> None:
         try:
             # The users of `--owner` are those of other machines.
             with contextlib.redirect_stderr(complaints), mock.patch("pwd.getpwnam", return_value=pwd.getpwuid(0)):
-                parsed = _main._parser().parse_args(_flags.settle_booleans(arguments))
+                parser = _main._parser()
+                parsed = parser.parse_args(_flags.settle_booleans(arguments, parser))
         except SystemExit:
             raise AssertionError(f"{place}: {shlex.join(words)}: {complaints.getvalue()}") from None
         assert isinstance(parsed, argparse.Namespace)

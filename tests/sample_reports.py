@@ -86,7 +86,8 @@ RESTORE: dict[str, Any] = {
     },
     "replaced": None,
     "dry_run": False,
-    "steps": ["verify etcd.tar.gz", "write m1.etcd"],
+    "steps": ["verify etcd.tar.gz", "go back to revision 40", "clear 1 alarms", "write m1.etcd"],
+    "changes": ["go back to revision 40", "clear 1 alarms"],
     "warnings": [],
 }
 

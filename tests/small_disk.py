@@ -25,5 +25,7 @@ def mounted(mount: Path, size: str) -> Iterator[Path]:
     )
     if made.returncode != 0:
         pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)

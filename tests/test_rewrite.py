@@ -12,6 +12,7 @@ import dcos_etcd
 from conftest import LINES, release
 from dcos_etcd.testing import Cluster, CommandFailedError
 from oracle import bbolt
+from processes import gone
 from scenario import ALICE, ROOT, Key, Source, alarms, b64, go_quoted, hash_kv, transact
 
 if TYPE_CHECKING:
@@ -145,16 +146,38 @@ def test_the_cluster_is_as_it_was_at_the_revision_with_the_history_before_it(
         cluster.close()
 
 
-def test_keys_that_hang_on_a_lease_that_is_gone_are_told_of(some_history: History, scratch: Path) -> None:
+def test_keys_that_hang_on_a_lease_that_is_gone_are_told_of_and_can_come_without_it(
+    some_history: History, restored: Callable[..., tuple[Cluster, dcos_etcd.RestoreReport]]
+) -> None:
     old = some_history
     assert old.keys[old.leased_at][b"/app/leased"].lease == old.revoked
+    put = ("put", "/app/leased", "new", "--ignore-lease")
 
-    report = dcos_etcd.restore(old.db, data_dir=scratch / "m", **PLAN, revision=old.leased_at)
+    cluster, report = restored("3.7", old.db, revision=old.leased_at)
 
-    assert "1 live keys hang on leases that are not stored; they never expire" in report.warnings
+    [warning] = [warning for warning in report.warnings if "hang on leases" in warning]
+    assert warning.startswith("1 live keys hang on leases that are not stored: they never expire")
+    assert all(word in warning for word in ("--ignore-lease", "panic", "--drop-leases (drop_leases=True)"))
     assert (
         f"go back to revision {old.leased_at}: drop {dropped_after(old, old.leased_at)} later versions" in report.steps
     )
+    [member] = cluster.members
+    first = member.pid
+    with pytest.raises(CommandFailedError):
+        cluster.etcdctl(*put)
+    assert first
+    assert gone([first])
+    member.start(wait=False)
+    again = member.pid
+    assert again
+    assert gone([again])
+    assert member.log.read_text().count("unexpected error from lease Attach") >= 2
+    cluster.close()
+
+    cluster, report = restored("3.7", old.db, revision=old.leased_at, drop_leases=True)
+    assert not any("leases" in warning for warning in report.warnings)
+    cluster.etcdctl(*put)
+    assert keys_at(cluster)[b"/app/leased"].value == b"new"
 
 
 def dropped_after(old: History, revision: int) -> int:

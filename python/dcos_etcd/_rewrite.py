@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dcos_etcd._key import keys_bytes
 from dcos_etcd.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Key = bytes | str
+    from dcos_etcd._key import Key
 
 _MAX_REVISION = (1 << 63) - 1
 
@@ -48,14 +49,8 @@ def rewrite(
         raise InvalidArgumentError(f"revision: {revision} is not between 1 and 2^63 - 1")
     return Rewrite(
         revision=revision,
-        prefixes=_keys(prefixes),
-        exclude_prefixes=_keys(exclude_prefixes),
+        prefixes=keys_bytes("prefixes", prefixes),
+        exclude_prefixes=keys_bytes("exclude_prefixes", exclude_prefixes),
         compact=compact,
         repairs=repairs,
     )
-
-
-def _keys(values: Key | Iterable[Key]) -> list[bytes]:
-    """Take one or several; text is UTF-8, as etcd's own clients have it."""
-    listed = [values] if isinstance(values, bytes | str) else values
-    return [value.encode() if isinstance(value, str) else bytes(value) for value in listed]

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any, ParamSpec
 
+    from dcos_etcd._key import Key
     from dcos_etcd._steps import Work
-    from dcos_etcd.api import InitialCluster, Key, ProgressArgument, StrPath
+    from dcos_etcd.api import InitialCluster, ProgressArgument, StrPath
     from dcos_etcd.comparing import Side
     from dcos_etcd.models import (
         BackupReport,

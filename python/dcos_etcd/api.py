@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
+    from dcos_etcd._key import Key
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Handover, Progress, Tls
 
     StrPath = str | os.PathLike[str]
     ProgressArgument = bool | Callable[[Progress], object] | None
-    Key = bytes | str
     InitialCluster = str | Mapping[str, str | Iterable[str]]
 
 __all__ = ["backup", "diagnose", "member_list", "restore", "status", "verify"]
@@ -183,8 +183,10 @@ def restore(
         initial_cluster: Peer URLs of every member by name, or the text that etcd's flag takes.
         initial_advertise_peer_urls: Peer URLs of this member; `None` takes those that `initial_cluster` gives it.
         initial_cluster_token: Sets the new cluster apart: the same URLs and token give the same ids.
-        derive_token: Lengthen the token by the SHA-256 of the snapshot's database: all members that are restored from
-            it have the same new identity, and one that is forgotten has another.
+        derive_token: Lengthen the token by the SHA-256 of the snapshot's database, and where `revision`, `prefixes`,
+            `exclude_prefixes`, a repair or `bump_revision` changes what that holds, by a digest of these: all members
+            that are restored from it in the same way have the same new identity, and one that is forgotten, or holds
+            something else, has another.
         wal_dir: Where the write-ahead log goes; `None` for `member/wal` in the data directory. One apart from that
             must be empty or not exist.
         existing: What becomes of a data directory that holds something: `keep` puts the new one into its place in one

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcos_etcd import _core
 from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT, access
+from dcos_etcd._key import key_bytes
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import Calculation, blocking, steps_of
 from dcos_etcd.exceptions import InvalidArgumentError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from dcos_etcd._key import Key
     from dcos_etcd._progress import CoreCallback
     from dcos_etcd._steps import Steps, Work
     from dcos_etcd.models import Progress, Tls
@@ -57,7 +59,7 @@ def compare(
     a: Side,
     b: Side,
     *,
-    prefix: bytes | str = b"",
+    prefix: Key = b"",
     revision_a: int | None = None,
     revision_b: int | None = None,
     values: bool = False,
@@ -138,7 +140,7 @@ def begin(
     b: Side,
     *,
     cluster: Mapping[str, Any],
-    prefix: bytes | str,
+    prefix: Key,
     revisions: tuple[int | None, int | None],
     values: bool,
     only_keys: bool,
@@ -150,7 +152,7 @@ def begin(
         callback = opening.enter_context(reporting(progress))
         side_a = yield from _side(a, revisions[0], cluster, opening)
         side_b = yield from _side(b, revisions[1], cluster, opening)
-        start = prefix.encode() if isinstance(prefix, str) else prefix
+        start = key_bytes("prefix", prefix)
         alone = only_keys or bool(start) or not (side_a.is_newest and side_b.is_newest)
         core = yield _core.compare(
             side_a.core,

@@ -142,7 +142,7 @@ def verify_sheet(report: VerifyReport) -> Sheet:
 
 
 def restore_sheet(report: RestoreReport) -> Sheet:
-    """Tell of a restore: of its steps when it is only planned, else of its result."""
+    """Tell of a restore: of its steps when it is only planned, else of its result and of what it changed."""
     revision = str(report.revision)
     if report.bumped_revision is not None:
         revision += f", bumped to {report.bumped_revision}"
@@ -158,6 +158,7 @@ def restore_sheet(report: RestoreReport) -> Sheet:
         ("database size", _bytes(report.database_size)),
         ("sha256", report.sha256),
         *_rewritten(report.rewritten),
+        *(("changed", change) for change in report.changes if not report.dry_run),
     ]
     plan = (Steps("plan, nothing was written:", report.steps),) if report.dry_run else ()
     return Sheet("Restore", (fields(pairs), *plan), report.warnings)

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dcos_etcd import _core
+from dcos_etcd._key import is_key, key_bytes
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import blocking
 from dcos_etcd.exceptions import InvalidArgumentError, KeyNotFoundError, SnapshotWarning
@@ -25,14 +26,13 @@ from dcos_etcd.models import Alarm, Entry, HashKv, Lease, Member, Permission, Ro
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Protocol, TypeAlias
+    from typing import Protocol
 
     from typing_extensions import Self
 
+    from dcos_etcd._key import Key
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Progress
-
-    Key: TypeAlias = bytes | str
 
     class ArrowStream(Protocol):
         """A table for whoever speaks Arrow's PyCapsule interface."""
@@ -126,7 +126,7 @@ class SnapshotView(Mapping[bytes, Entry]):
         return chain.from_iterable(iter(cursor.keys, []))
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (bytes, str)) and self._core.contains(_bytes("key", key), self._revision)
+        return is_key(key) and self._core.contains(key_bytes("key", key), self._revision)
 
     def __getitem__(self, key: Key) -> Entry:
         """Give the entry of a key.
@@ -136,7 +136,7 @@ class SnapshotView(Mapping[bytes, Entry]):
         """
         found = self.get(key)
         if found is None:
-            sought = _bytes("key", key)
+            sought = key_bytes("key", key)
             raise KeyNotFoundError(
                 f"there is no key {sought!r} at revision {self._revision}", key=sought, revision=self._revision
             )
@@ -150,7 +150,7 @@ class SnapshotView(Mapping[bytes, Entry]):
     def get(self, key: Key, default: _T) -> Entry | _T: ...
     def get(self, key: Key, default: object = None) -> object:
         """Give the entry of a key, or `default` where there was no such key at this revision."""
-        found = self._core.get(_bytes("key", key), self._revision)
+        found = self._core.get(key_bytes("key", key), self._revision)
         return default if found is None else Entry._make(found)
 
     def items(self) -> ItemsView[bytes, Entry]:
@@ -197,7 +197,7 @@ class SnapshotView(Mapping[bytes, Entry]):
 
         It reads the whole file, unless the index is there already.
         """
-        found = map(Entry._make, self._core.history(_bytes("key", key)))
+        found = map(Entry._make, self._core.history(key_bytes("key", key)))
         return [entry for entry in found if entry.mod_revision <= self._revision]
 
     def hash_kv(self, revision: int | None = None, *, etcd_version: str | None = None) -> HashKv:
@@ -417,17 +417,9 @@ class _Values(ValuesView[Entry]):
         return self._mapping.range()
 
 
-def _bytes(name: str, text: Key) -> bytes:
-    if isinstance(text, str):
-        return text.encode()
-    if isinstance(text, bytes):
-        return text
-    raise InvalidArgumentError(f"{name}: {type(text).__name__} is neither bytes nor str")
-
-
 def _bounds(prefix: Key | None, start: Key | None, end: Key | None) -> dict[str, bytes | None]:
     given = {"prefix": prefix, "start": start, "end": end}
-    return {name: None if text is None else _bytes(name, text) for name, text in given.items()}
+    return {name: None if text is None else key_bytes(name, text) for name, text in given.items()}
 
 
 def _revision(revision: int) -> int:

@@ -18,6 +18,7 @@ mod place;
 mod rewrite;
 mod run;
 mod space;
+mod token;
 
 pub use handover::{Handover, NoHandover};
 pub use options::{Existing, Owner, RestoreOptions, RestoreReport, RestoredMember};

@@ -9,6 +9,7 @@ use crate::hex::hex_id;
 use crate::raft::{Bootstrap, Member};
 
 use super::rewrite::{Rewrite, Rewritten};
+use super::token;
 
 /// What becomes of a data directory that holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,8 +49,9 @@ pub struct RestoreOptions {
     pub wal_dir: Option<PathBuf>,
     /// Who the new cluster is.
     pub bootstrap: Bootstrap,
-    /// Lengthens the token by the SHA-256 of the snapshot's database. Every member that is restored from the same
-    /// snapshot then has the same new identity, and one that is not restored cannot pass for a member.
+    /// Lengthens the token by the SHA-256 of the snapshot's database, and where the restore changes what that holds, by a
+    /// digest of how. Every member that is restored from the same snapshot in the same way then has the same new identity,
+    /// and one that is not, or that holds something else, cannot pass for a member.
     pub derive_token: bool,
     /// `--bump-revision`: how far the revision is moved on, so that no client sees it go back.
     pub bump_revision: Option<u64>,
@@ -64,12 +66,11 @@ pub struct RestoreOptions {
 }
 
 impl RestoreOptions {
-    /// Who the new cluster is, given the SHA-256 of the snapshot's database in hex.
-    pub(super) fn bootstrap(&self, sha256: &str) -> Bootstrap {
+    /// Who the new cluster is, given the SHA-256 of the snapshot's database in hex, and its revision.
+    pub(super) fn bootstrap(&self, sha256: &str, current_revision: i64) -> Bootstrap {
         let mut bootstrap = self.bootstrap.clone();
         if self.derive_token {
-            bootstrap.initial_cluster_token.push('-');
-            bootstrap.initial_cluster_token.push_str(sha256);
+            bootstrap.initial_cluster_token.push_str(&token::suffix(self, sha256, current_revision));
         }
         bootstrap
     }
@@ -184,6 +185,8 @@ pub struct RestoreReport {
     pub dry_run: bool,
     /// What was done, in order.
     pub steps: Vec<String>,
+    /// Those of the steps that change what the snapshot holds: what was left out, repaired, moved on.
+    pub changes: Vec<String>,
     /// What should be known of the restored cluster.
     pub warnings: Vec<String>,
 }

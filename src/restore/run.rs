@@ -12,7 +12,7 @@ use crate::durable::{Replaced, sync_beside};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
-use crate::raft::{Membership, bootstrap, snap, wal};
+use crate::raft::{Bootstrap, Membership, bootstrap, snap, wal};
 use crate::schema::Revision;
 use crate::snapshot::{VerifiedSnapshot, VerifyOptions, spooled};
 
@@ -46,9 +46,9 @@ pub fn restore_with(
     let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
-        let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
+        let membership = bootstrap(&identity(&snapshot, options))?;
         let plan = Plan::new(path, &snapshot, &membership, options)?;
-        let outcome = plan.rewritten(|| spooled(path, |file| plan.rewrite(file, path, progress)))?;
+        let outcome = plan.rewritten(|| spooled(path, |file, dir| plan.rewrite(file, dir, progress)))?;
         return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
@@ -59,7 +59,7 @@ pub fn restore_with(
     } else {
         VerifiedSnapshot::copy_to(path, &file, verify, progress)?
     };
-    let membership = bootstrap(&options.bootstrap(&snapshot.sha256()))?;
+    let membership = bootstrap(&identity(&snapshot, options))?;
     let plan = Plan::new(path, &snapshot, &membership, options)?;
     let outcome = write_database(&plan, &file, &place, progress)?;
     snap::write_dir(&place.snap_dir(), &membership)?;
@@ -80,6 +80,11 @@ pub fn restore_with(
         farewell(options, replaced, is_wanted, &mut report);
     }
     Ok(report)
+}
+
+/// Who the new cluster is that is restored from `snapshot`.
+fn identity(snapshot: &VerifiedSnapshot, options: &RestoreOptions) -> Bootstrap {
+    options.bootstrap(&snapshot.sha256(), snapshot.contents().current_revision())
 }
 
 /// What is to be done with a snapshot.
@@ -113,7 +118,19 @@ impl<'p> Plan<'p> {
         if self.options.rewrite.is_needed() { work().map(Some) } else { Ok(None) }
     }
 
-    /// Writes the database anew into `file`, reads it back, and has it on stable storage.
+    /// A warning where clients may have seen the revision to which it is bumped, and later ones.
+    fn bumped_too_little(&self) -> Option<String> {
+        let seen = self.snapshot.contents().current_revision();
+        let to = self.bump_to.filter(|to| *to <= seen)?;
+        let least = seen.saturating_sub(self.revision);
+        Some(format!(
+            "--bump-revision takes revision {} on to {to}, not past {seen}, at which the snapshot is: clients that have \
+             seen that do not notice that it went back; give more than {least}, such as 1000000000",
+            self.revision
+        ))
+    }
+
+    /// Writes the database anew into `file`, reads it back, and has it on stable storage. `to` is for errors.
     fn rewrite(&self, file: &File, to: &Path, progress: &dyn Progress) -> Result<Outcome> {
         let job = Job {
             database: self.snapshot.database(),
@@ -125,7 +142,7 @@ impl<'p> Plan<'p> {
             to,
         };
         let written = rewrite::write(&job, file, progress)?;
-        let (read, synced) = sync_beside(file, || rewrite::read_back(file, written, to, progress));
+        let (read, synced) = sync_beside(file, || rewrite::read_back(file, written, job.rewrite, to, progress));
         let (outcome, defects) = read?;
         synced.map_err(Error::io("writing", to))?;
         proven(self.options, defects)?;
@@ -219,6 +236,7 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
     let mut warnings = verified.warnings;
     warnings.retain(|warning| !before.contains(warning));
     warnings.extend(rewrite::warnings(&options.rewrite, snapshot.contents(), outcome));
+    warnings.extend(plan.bumped_too_little());
     RestoreReport {
         path: path.to_path_buf(),
         data_dir: options.data_dir.clone(),
@@ -226,7 +244,7 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
         name: options.bootstrap.name.clone(),
         member_id: hex_id(membership.local_id),
         cluster_id: hex_id(membership.cluster_id),
-        initial_cluster_token: options.bootstrap(&verified.sha256).initial_cluster_token,
+        initial_cluster_token: identity(snapshot, options).initial_cluster_token,
         members: membership.members.iter().map(RestoredMember::from).collect(),
         revision: snapshot.contents().current_revision(),
         bumped_revision: plan.bump_to,
@@ -237,6 +255,7 @@ fn report(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) -
         replaced: None,
         dry_run: options.dry_run,
         steps: steps(plan, membership, outcome),
+        changes: changes(plan, outcome),
         warnings,
     }
 }
@@ -260,18 +279,8 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
             snapshot.contents().members
         ),
     ];
-    if let Some(outcome) = outcome {
-        steps.extend(rewrite::steps(&options.rewrite, outcome));
-    }
-    steps.extend(rewrite::repairs(&options.rewrite, snapshot.contents()));
-    if let Some(Revision { main, .. }) = snapshot.contents().unmarked_compaction() {
-        steps.push(format!(
-            "mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"
-        ));
-    }
-    if let Some(to) = plan.bump_to {
-        steps.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
-    }
+    steps.extend(changes(plan, outcome));
+    steps.extend(outcome.map(rewrite::written));
     steps.push(format!("write {}", snap_dir.join(snap_name).display()));
     steps.push(format!(
         "write the WAL in {}: member {:x} of cluster {:x}",
@@ -284,4 +293,20 @@ fn steps(plan: &Plan<'_>, membership: &Membership, outcome: Option<&Outcome>) ->
         steps.push("keep what that holds under a dated name beside it, or delete it, as asked".to_owned());
     }
     steps
+}
+
+/// Those of the steps that change what the snapshot holds.
+fn changes(plan: &Plan<'_>, outcome: Option<&Outcome>) -> Vec<String> {
+    let (how, before) = (&plan.options.rewrite, plan.snapshot.contents());
+    let mut changes = outcome.map_or_else(Vec::new, |outcome| rewrite::changes(how, outcome));
+    changes.extend(rewrite::repairs(how, before));
+    if let Some(Revision { main, .. }) = before.unmarked_compaction() {
+        changes.push(format!(
+            "mark the compaction to {main} as finished: it has removed the last entry, and earlier etcd would start below"
+        ));
+    }
+    if let Some(to) = plan.bump_to {
+        changes.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
+    }
+    changes
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::bbolt::{Database, Element, Ends, Part, Visitor, Walked, walk_noted};
+use crate::bbolt::{Database, Element, Ends, Part, Visitor, Walked, walk, walk_noted};
 use crate::defect::Defect;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -85,7 +85,11 @@ impl Contents {
         }
         if self.dangling_leases > 0 {
             let keys = self.dangling_leases;
-            warnings.push(format!("{keys} live keys hang on leases that are not stored; they never expire"));
+            warnings.push(format!(
+                "{keys} live keys hang on leases that are not stored: they never expire, and a put to one of them that is to \
+                 keep its lease (--ignore-lease) ends etcd with a panic on every member, at every start anew; \
+                 --drop-leases (drop_leases=True) restores them without a lease"
+            ));
         }
         if self.leases_uncompared {
             let leases = self.leases;
@@ -461,6 +465,62 @@ impl Visitor for Recount<'_> {
     fn take(&mut self, Recounted(part): Recounted) -> bool {
         part.changes.into_iter().for_each(|change| self.census.take(change));
         true
+    }
+}
+
+/// Live keys of `database`, which is sound, that are `counted`: exact and in bounded memory, as [`Contents::total_key`].
+///
+/// # Errors
+/// Those of [`walk`](walk()).
+pub(crate) fn live_keys<R: ReadAt>(
+    database: &Database<R>,
+    counted: &dyn Fn(&[u8]) -> bool,
+    progress: &dyn Progress,
+) -> Result<u64> {
+    let mut census = Census::new(database.size(), Hashers::default(), None);
+    loop {
+        walk(database, &mut CountSome { census: &mut census, is_key: false, counted }, progress)?;
+        if !census.next_reading() {
+            return Ok(census.live());
+        }
+    }
+}
+
+/// Takes in those keys of bucket `key` that are `counted`.
+struct CountSome<'a> {
+    census: &'a mut Census,
+    is_key: bool,
+    counted: &'a dyn Fn(&[u8]) -> bool,
+}
+
+impl Visitor for CountSome<'_> {
+    type Part = KeyPart;
+
+    fn bucket(&mut self, name: &[u8]) {
+        self.is_key = name == buckets::KEY;
+    }
+
+    fn entry(&mut self, element: Element<'_>) {
+        if !self.is_key {
+            return;
+        }
+        let (Ok(at), Ok(kv)) = (RevisionKey::parse(element.key), KeyValue::parse(element.value)) else { return };
+        if (self.counted)(kv.key)
+            && let Some(change) = self.census.reading().change(kv.key, 0, at.tombstone)
+        {
+            self.census.take(change);
+        }
+    }
+
+    fn defect(&mut self, _defect: Defect) {}
+
+    /// No part: what is counted is decided in turn.
+    fn part(&self) -> Option<KeyPart> {
+        None
+    }
+
+    fn take(&mut self, _part: KeyPart) -> bool {
+        false
     }
 }
 

@@ -24,6 +24,7 @@ mod sparse;
 mod tests;
 
 pub use judge::Contents;
-pub(crate) use open::spooled;
+pub(crate) use judge::live_keys;
 pub use open::{VerifiedSnapshot, VerifyOptions, check_trailer, spool, status, verify};
+pub(crate) use open::{spool_dirs, spooled};
 pub use report::{Status, VerifyReport};

@@ -60,7 +60,7 @@ impl VerifiedSnapshot {
             let (extracted, traversed) = archive::hash_in_place(path, &file, progress, walk)?;
             return Self::judge(path, extracted, traversed, options);
         }
-        let (extracted, traversed) = spooled(path, |spool| unpack(path, spool, progress))?;
+        let (extracted, traversed) = spooled(path, |spool, _| unpack(path, spool, progress))?;
         Self::judge(path, extracted, traversed, options)
     }
 
@@ -191,7 +191,7 @@ pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
         Traversed::new(&file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len }, path, None, progress)?
     } else {
-        let (extracted, traversed) = spooled(path, |spool| unpack(path, spool, progress))?;
+        let (extracted, traversed) = spooled(path, |spool, _| unpack(path, spool, progress))?;
         check_hash(&extracted, VerifyOptions::default(), &mut defects);
         traversed
     };
@@ -214,7 +214,7 @@ fn figures<R: ReadAt>(path: &Path, traversed: Traversed<R>, mut defects: Vec<Def
 /// [`Error::Corrupt`] and [`Error::NotASnapshot`] for the container, [`Error::Corrupt`] also when the hash does not fit;
 /// [`Error::Io`]; [`Error::Interrupted`].
 pub fn spool(path: &Path, progress: &dyn Progress) -> Result<(File, u64)> {
-    let (file, extracted) = spooled(path, |spool| {
+    let (file, extracted) = spooled(path, |spool, _| {
         let mut spool = spool;
         let mut sink = |bytes: &[u8]| spool.write_all(bytes).map_err(Error::io("writing the database of", path));
         let extracted = archive::extract(path, &mut sink, progress)?;
@@ -273,10 +273,7 @@ impl<R: ReadAt> Traversed<R> {
             Err(defects) => return Ok(Self(Err(defects))),
         };
         let read = Contents::read_noted(&database, notes, progress);
-        let (contents, walked, found) = read.map_err(|error| match error {
-            Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
-            other => other,
-        })?;
+        let (contents, walked, found) = read.map_err(|error| error.of(path))?;
         Ok(Self(Ok((database, contents, walked, found))))
     }
 
@@ -375,7 +372,7 @@ fn glance(path: &Path, look: Look, progress: &dyn Progress) -> Result<Option<(Ex
 }
 
 pub(super) fn glanced(path: &Path, progress: &dyn Progress) -> Result<Option<(Extracted, Traversed<Sparse>)>> {
-    let (extracted, traversed) = spooled(path, |spool| {
+    let (extracted, traversed) = spooled(path, |spool, _| {
         let writing = || Error::io("writing the database of", path);
         let passing = RefCell::new((KeyNotes::default(), SparseWriter::new(spool)));
         let mut sink = |bytes: &[u8]| {
@@ -393,21 +390,27 @@ pub(super) fn glanced(path: &Path, progress: &dyn Progress) -> Result<Option<(Ex
     Ok(sound.then_some((extracted, traversed)))
 }
 
-/// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens.
-///
-/// It lies beside `path`, where there is room for an archive's content more often than in a `/tmp` that is memory;
-/// where it can't be made there, or does not fit, it lies in the directory for temporary files.
-pub(crate) fn spooled<T>(path: &Path, work: impl Fn(&File) -> Result<T>) -> Result<T> {
+/// Where a file without a name is made for the snapshot at `path`: beside it, where there is room for an archive's
+/// content more often than in a `/tmp` that is memory; and where that can't be, or does not fit, in the directory for
+/// temporary files.
+pub(crate) fn spool_dirs(path: &Path) -> [PathBuf; 2] {
     let beside = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if let Ok(file) = unnamed_file(beside) {
-        match work(&file) {
+    [beside.to_owned(), std::env::temp_dir()]
+}
+
+/// Does `work` with a file that has no name, so that nothing is left to clean up, whatever happens, and the directory
+/// that it lies in: one of [`spool_dirs`].
+pub(crate) fn spooled<T>(path: &Path, work: impl Fn(&File, &Path) -> Result<T>) -> Result<T> {
+    let [beside, elsewhere] = spool_dirs(path);
+    if let Ok(file) = unnamed_file(&beside) {
+        match work(&file, &beside) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
             done => return done,
         }
     }
-    let elsewhere = std::env::temp_dir();
-    work(&unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?)
+    let file = unnamed_file(&elsewhere).map_err(Error::io("making a temporary file in", &elsewhere))?;
+    work(&file, &elsewhere)
 }

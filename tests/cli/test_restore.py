@@ -81,4 +81,26 @@ def test_a_dry_run_prints_the_plan(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     install(monkeypatch, "restore", RestoreReport._from_json(changed(sample_reports.RESTORE, dry_run=True)))
 
     assert cli.main(["restore", "x", "--dry-run"]) == 0
-    assert capsys.readouterr().out.endswith("plan, nothing was written:\n  1. verify etcd.tar.gz\n  2. write m1.etcd\n")
+    out = capsys.readouterr().out
+    plan = "plan, nothing was written:\n"
+    steps = "  1. verify etcd.tar.gz\n  2. go back to revision 40\n  3. clear 1 alarms\n  4. write m1.etcd\n"
+    assert out.endswith(plan + steps)
+    assert "changed:" not in out
+
+
+def test_a_finished_restore_names_what_it_changed_and_no_other_step(
+    restore: Verb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["restore", "x"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert restore.arguments == ("x",)
+    assert [line.split(maxsplit=1) for line in lines if line.startswith("changed:")] == [
+        ["changed:", "go back to revision 40"],
+        ["changed:", "clear 1 alarms"],
+    ]
+
+    install(monkeypatch, "restore", RestoreReport._from_json(changed(sample_reports.RESTORE, changes=[])))
+    assert cli.main(["restore", "x"]) == 0
+    plain = capsys.readouterr().out.splitlines()
+    assert len(plain) == len(lines) - 2
+    assert "write m1.etcd" not in "".join(plain)

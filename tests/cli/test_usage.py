@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dcos_etcd import cli
 from dcos_etcd.cli._flags import duration, settle_booleans
+from dcos_etcd.cli._main import _parser
+
+if TYPE_CHECKING:
+    from cli.conftest import Verb
 
 
 @pytest.mark.parametrize(
@@ -82,4 +87,26 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     ],
 )
 def test_boolean_flags_take_a_value_as_etcdutls_do(given: list[str], settled: list[str]) -> None:
-    assert settle_booleans(given) == settled
+    assert settle_booleans(given, _parser()) == settled
+
+
+def test_every_flag_that_takes_no_value_takes_true_and_false() -> None:
+    [commands] = (action.choices for action in _parser()._actions if isinstance(action.choices, dict))
+    bare = {
+        (name, option)
+        for name, command in commands.items()
+        for action in command._actions
+        for option in action.option_strings
+        if action.nargs == 0 and option.startswith("--") and option != "--help"
+    }
+    assert {("restore", "--compact"), ("put-back", "--yes"), ("get", "--history")} <= bare
+    for _, option in bare:
+        assert settle_booleans([f"{option}=true", f"{option}=false"], _parser()) == [option]
+
+
+@pytest.mark.parametrize("says", ["true", "false"])
+def test_the_flags_of_a_repair_take_a_value(restore: Verb, says: str) -> None:
+    repairs = ("compact", "clear_alarms", "disable_auth", "drop_leases")
+
+    assert cli.main(["restore", "x", *(f"--{name.replace('_', '-')}={says}" for name in repairs)]) == 0
+    assert {restore.options[name] for name in repairs} == {says == "true"}

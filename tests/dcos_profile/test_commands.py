@@ -62,6 +62,19 @@ def test_restore_and_diagnostic_are_typed_with_nothing_but_the_root(machine: Mac
     assert report["replaced"] == str(machine.state_dir / machine.kept()[0])
     assert "--masters decides" in result.stderr
 
+    result = command(
+        "restore", archive, "--root", machine.root, "--masters", "127.93.0.1", "--prefix=key", "--disable-auth=true"
+    )
+    assert result.returncode == 0, result.stderr
+    changed = [line.split(maxsplit=1)[1] for line in result.stdout.splitlines() if line.startswith("changed:")]
+    assert changed == [
+        'keep keys that begin with "key": drop 0 versions',
+        "disable authentication (it was not enabled)",
+    ]
+    report = json.loads(
+        command("restore", archive, "--root", machine.root, "--masters", "127.93.0.1", "-w", "json").stdout
+    )
+
     result = command("diagnostic", "--root", machine.root, "-w", "json")
     assert result.returncode == 1
     document = json.loads(result.stdout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,6 +57,27 @@ def test_all_masters_get_one_identity_and_the_token_can_be_given(tmp_path: Path,
     given = restored(Machine(tmp_path / "given", MASTERS[0]), archive, initial_cluster_token="etcd-dcos")
     assert given.cluster_id != reports[0].cluster_id
     assert given.initial_cluster_token == "etcd-dcos"
+
+
+@as_root
+def test_masters_that_were_restored_in_different_ways_are_not_of_one_cluster(tmp_path: Path, archive: Path) -> None:
+    part = {"revision": 2, "prefixes": ["key", "other"]}
+    ways: list[dict[str, Any]] = [
+        {},
+        {**part, "drop_leases": True},
+        part,
+        {**part, "prefixes": ["other", b"key", "key"], "compact": True},
+    ]
+    masters = (MASTERS[0], MASTERS[1], MASTERS[1], MASTERS[2])
+    whole, dropped, one, other = (
+        restored(Machine(tmp_path / str(n), ip), archive, **options)
+        for n, (ip, options) in enumerate(zip(masters, ways, strict=True))
+    )
+
+    assert one.revision == 2
+    assert len({whole.cluster_id, dropped.cluster_id, one.cluster_id}) == 3
+    assert (one.cluster_id, one.initial_cluster_token) == (other.cluster_id, other.initial_cluster_token)
+    assert one.initial_cluster_token.startswith(f"{whole.initial_cluster_token}-")
 
 
 @as_root

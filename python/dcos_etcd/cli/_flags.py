@@ -39,7 +39,6 @@ _MULTIPLES = {
 }
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_BOOLEAN_FLAGS = frozenset({"--mark-compacted", "--skip-hash-check", "--dry-run", "--replace", "--discard-old"})
 
 
 class UsageError(Exception):
@@ -81,8 +80,22 @@ def read_boolean(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
-def settle_booleans(arguments: Sequence[str]) -> list[str]:
+def _boolean_flags(parser: argparse.ArgumentParser) -> frozenset[str]:
+    """Name the flags that say yes by being there, in the program and in all its commands."""
+    flags: set[str] = set()
+    for action in parser._actions:
+        if action.nargs == 0 and action.const is True:
+            flags.update(option for option in action.option_strings if option.startswith("--"))
+        commands: dict[str, argparse.ArgumentParser] | None = getattr(action, "choices", None)
+        if isinstance(commands, dict):
+            for command in commands.values():
+                flags |= _boolean_flags(command)
+    return frozenset(flags)
+
+
+def settle_booleans(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     """Spell `--skip-hash-check=true` as the bare flag, and drop it when it says false: etcdutl's flags take both."""
+    boolean = _boolean_flags(parser)
     settled: list[str] = []
     rest = iter(arguments)
     for argument in rest:
@@ -90,7 +103,7 @@ def settle_booleans(arguments: Sequence[str]) -> list[str]:
             settled += [argument, *rest]
             break
         flag, equals, value = argument.partition("=")
-        if not equals or flag not in _BOOLEAN_FLAGS:
+        if not equals or flag not in boolean:
             settled.append(argument)
             continue
         try:

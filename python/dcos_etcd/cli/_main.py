@@ -81,7 +81,7 @@ def _spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
 def _run(arguments: Sequence[str]) -> int:
     parser = _parser()
     try:
-        flags = parser.parse_args(_flags.settle_booleans(arguments))
+        flags = parser.parse_args(_flags.settle_booleans(arguments, parser))
         handler: Callable[[argparse.Namespace], int] = flags.handler
         _stop_on_sigterm()
         return handler(flags)

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
         "--initial-cluster-token",
         metavar="TOKEN",
         help="sets the new cluster apart from others (default etcd-cluster; on a DC/OS master it comes "
-        "from the snapshot)",
+        "from the snapshot and what is taken of it)",
     )
     add(
         "--bump-revision",

@@ -22,9 +22,10 @@ it, and the next restore puts the old directory back first.
 An error, and Ctrl-C, undo the steps that were done, the swap too. From the swap on signals are passed over until the
 end, which is milliseconds away.
 
-The identity: the token is `etcd-dcos-` and the SHA-256 of the database. On every master it is the same without their
-talking to each other, and it is another one for each backup. A master that is forgotten keeps the old identity, which
-no restored member talks to.
+The identity: the token is `etcd-dcos-` and the SHA-256 of the database, and where flags change what is restored, a
+digest of these. On every master it is the same without their talking to each other, and it is another one for each
+backup, and for each way to restore it. A master that is forgotten keeps the old identity, which no restored member
+talks to.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from dcos_etcd.api import Key, ProgressArgument, StrPath
+    from dcos_etcd._key import Key
+    from dcos_etcd.api import ProgressArgument, StrPath
     from dcos_etcd.models import Inspection, RestoreReport
 
 _MODE = 0o644
@@ -75,7 +77,8 @@ def restore(
     Args:
         path: Any snapshot that `verify` takes.
         masters: Addresses of all masters; `None` asks Mesos-DNS, and `initial-nodes` when that does not answer.
-        initial_cluster_token: Sets the new cluster apart, the same on all masters; `None` derives it from the archive.
+        initial_cluster_token: Sets the new cluster apart, the same on all masters; `None` derives it from the archive,
+            and from what of it is restored.
         discard_old: Delete the old data directory when the new one stands, instead of keeping it under a dated name.
         bump_revision: As in `dcos_etcd.restore`.
         mark_compacted: As in `dcos_etcd.restore`.

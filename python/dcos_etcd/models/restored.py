@@ -40,7 +40,7 @@ class Rewritten:
 
     Attributes:
         revision: Revision that the member starts at, if nothing bumps it.
-        keys: Live keys.
+        keys: Live keys; that of a bump, which has no name, is none.
         versions: Versions and tombstones that are in it.
         versions_dropped: Versions and tombstones of the snapshot that are not.
         database_size: Bytes of it.
@@ -79,6 +79,7 @@ class RestoreReport(Shown):
         replaced: Where the old data directory lies now, if there was one and it was kept.
         dry_run: Whether nothing was written.
         steps: What was done or would be, in order.
+        changes: Those of the steps that change what the snapshot holds: what was left out, repaired, moved on.
         warnings: What an operator should know before the member is started.
     """
 
@@ -99,6 +100,7 @@ class RestoreReport(Shown):
     replaced: Path | None
     dry_run: bool
     steps: tuple[str, ...]
+    changes: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @classmethod

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::{FileSource, ReadAt};
 use crate::schema::{KeyValue, Revision, RevisionKey, StoreMeta, buckets};
-use crate::snapshot::Contents;
+use crate::snapshot::{Contents, live_keys};
 
 use super::selection::Rewrite;
 
@@ -38,6 +38,15 @@ pub(in crate::restore) struct Outcome {
     pub(in crate::restore) size: u64,
     /// What was left out, and changed.
     pub(super) counts: Counts,
+    /// Those of `--prefix` that give no live key.
+    pub(super) barren: Vec<Barren>,
+}
+
+impl Outcome {
+    /// Live keys that a client can name.
+    pub(super) fn live_keys(&self) -> u64 {
+        self.contents.total_key.saturating_sub(self.counts.nameless.into())
+    }
 }
 
 /// Versions are puts and tombstones.
@@ -53,8 +62,38 @@ pub(super) struct Counts {
     pub(super) leases: u64,
     /// Versions that were written.
     pub(super) versions: u64,
-    /// Versions for each of `--prefix`.
-    pub(super) by_prefix: Vec<u64>,
+    /// What there is of each of `--prefix`.
+    by_prefix: Vec<Under>,
+    /// Whether the key without a name is live, which stands for a bump and belongs to nobody.
+    nameless: bool,
+}
+
+/// What there is of keys that begin with a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Under {
+    versions: u64,
+    /// One of them that is live, as far as the pass has come: kept as long as it lives, so that only where the last one
+    /// that was kept is deleted the others have to be counted.
+    live: Option<Vec<u8>>,
+}
+
+impl Under {
+    fn take(&mut self, key: &[u8], tombstone: bool) {
+        self.versions += 1;
+        if !tombstone {
+            self.live.get_or_insert_with(|| key.to_vec());
+        } else if self.live.as_deref() == Some(key) {
+            self.live = None;
+        }
+    }
+}
+
+/// A prefix with which no live key begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Barren {
+    pub(super) prefix: Vec<u8>,
+    /// Versions of keys that begin with it, all of them deleted.
+    pub(super) versions: u64,
 }
 
 /// What is asked for.
@@ -71,7 +110,7 @@ pub(in crate::restore) struct Job<'j, R> {
     pub(in crate::restore) revision: i64,
     /// What every restore changes.
     pub(in crate::restore) changes: &'j Patch,
-    /// Where it goes to, for errors.
+    /// Where it goes to, for errors: a file, or the directory of one without a name.
     pub(in crate::restore) to: &'j Path,
 }
 
@@ -89,7 +128,7 @@ pub(in crate::restore) fn write<R: ReadAt, W: Write + Seek>(
         last: 0,
         rewrite,
         revision: job.revision,
-        counts: Counts { by_prefix: vec![0; rewrite.prefixes.len()], ..Counts::default() },
+        counts: Counts { by_prefix: vec![Under::default(); rewrite.prefixes.len()], ..Counts::default() },
         changed: Vec::new(),
         hash: 0,
         done: 0,
@@ -118,10 +157,11 @@ pub(in crate::restore) fn write<R: ReadAt, W: Write + Seek>(
 }
 
 /// Reads the new database in `file`, and says what is wrong with it: every page has to be in use and sound, and it has
-/// to hold what was written and nothing else. `to` is for errors.
+/// to hold what was written and nothing else. `to` is for errors, as in [`Job`].
 pub(in crate::restore) fn read_back(
     file: &File,
     written: Written,
+    rewrite: &Rewrite,
     to: &Path,
     progress: &dyn Progress,
 ) -> Result<(Outcome, Vec<Defect>)> {
@@ -129,9 +169,11 @@ pub(in crate::restore) fn read_back(
     let file = file.try_clone().map_err(Error::io("reading", to))?;
     let database = match Database::open(FileSource::new(file, size)) {
         Ok(database) => database,
-        Err(defects) => return Ok((Outcome { contents: Contents::default(), size, counts }, defects)),
+        Err(defects) => {
+            return Ok((Outcome { contents: Contents::default(), size, counts, barren: Vec::new() }, defects));
+        }
     };
-    let (contents, walked, mut defects) = Contents::read(&database, progress)?;
+    let (contents, walked, mut defects) = Contents::read(&database, progress).map_err(|error| error.of(to))?;
     if walked.pages_free != 0 {
         let message = format!("{} pages of a new database are free", walked.pages_free);
         defects.push(Defect::new("rewrite-free-pages", message));
@@ -143,7 +185,30 @@ pub(in crate::restore) fn read_back(
         );
         defects.push(Defect::new("rewrite-differs", message));
     }
-    Ok((Outcome { contents, size, counts }, defects))
+    let barren = if defects.is_empty() { barren(&database, rewrite, &counts, to, progress)? } else { Vec::new() };
+    Ok((Outcome { contents, size, counts, barren }, defects))
+}
+
+/// Those of `--prefix` that give no live key.
+fn barren<R: ReadAt>(
+    database: &Database<R>,
+    rewrite: &Rewrite,
+    counts: &Counts,
+    to: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<Barren>> {
+    let mut barren = Vec::new();
+    for (prefix, under) in rewrite.prefixes.iter().zip(&counts.by_prefix) {
+        let mut live = under.live.is_some();
+        if !live && under.versions > 0 {
+            let counted = |key: &[u8]| key.starts_with(prefix);
+            live = live_keys(database, &counted, progress).map_err(|error| error.of(to))? > 0;
+        }
+        if !live {
+            barren.push(Barren { prefix: prefix.clone(), versions: under.versions });
+        }
+    }
+    Ok(barren)
 }
 
 /// Why the pass ended early.
@@ -226,6 +291,8 @@ impl<W: Write + Seek> Pass<'_, W> {
         }
         if let Some(Append { key, value, .. }) = append {
             self.counts.versions += u64::from(is_key);
+            // A bump is an empty version, and so one of the key without a name.
+            self.counts.nameless |= is_key;
             self.put(key, value)?;
         }
         Ok(())
@@ -257,9 +324,14 @@ impl<W: Write + Seek> Pass<'_, W> {
                 self.counts.others += 1;
                 return Ok(());
             }
-            for (prefix, count) in self.rewrite.prefixes.iter().zip(&mut self.counts.by_prefix) {
-                *count += u64::from(kv.key.starts_with(prefix));
+            for (prefix, under) in self.rewrite.prefixes.iter().zip(&mut self.counts.by_prefix) {
+                if kv.key.starts_with(prefix) {
+                    under.take(kv.key, at.tombstone);
+                }
             }
+        }
+        if kv.key.is_empty() {
+            self.counts.nameless = !at.tombstone;
         }
         self.last = at.revision.main;
         self.counts.versions += 1;
@@ -289,6 +361,7 @@ impl<W: Write + Seek> Pass<'_, W> {
         let mut key = Revision { main: self.revision, sub: 0 }.to_bytes().to_vec();
         key.push(RevisionKey::TOMBSTONE);
         self.counts.versions += 1;
+        self.counts.nameless = false;
         self.put(&key, &[])
     }
 

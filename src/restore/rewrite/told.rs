@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::snapshot::Contents;
 
-use super::pass::Outcome;
+use super::pass::{Barren, Outcome};
 use super::selection::Rewrite;
 
 /// The database that was written anew.
@@ -12,7 +12,7 @@ use super::selection::Rewrite;
 pub struct Rewritten {
     /// Revision at which a server starts with it, if nothing bumps it.
     pub revision: i64,
-    /// Live keys.
+    /// Live keys; that of a bump, which has no name, is none.
     pub keys: u64,
     /// Versions and tombstones that are in it.
     pub versions: u64,
@@ -26,7 +26,7 @@ impl Rewritten {
     pub(in crate::restore) fn new(revision: i64, outcome: &Outcome) -> Self {
         Self {
             revision,
-            keys: outcome.contents.total_key,
+            keys: outcome.live_keys(),
             versions: outcome.contents.revisions,
             versions_dropped: outcome.counts.later + outcome.counts.others,
             database_size: outcome.size,
@@ -34,9 +34,9 @@ impl Rewritten {
     }
 }
 
-/// The steps of a rewrite.
-pub(in crate::restore) fn steps(rewrite: &Rewrite, outcome: &Outcome) -> Vec<String> {
-    let Outcome { contents, size, counts } = outcome;
+/// The steps of a rewrite that change what the database holds.
+pub(in crate::restore) fn changes(rewrite: &Rewrite, outcome: &Outcome) -> Vec<String> {
+    let counts = &outcome.counts;
     let mut steps = Vec::new();
     if let Some(revision) = rewrite.revision {
         steps.push(format!("go back to revision {revision}: drop {} later versions", counts.later));
@@ -54,11 +54,13 @@ pub(in crate::restore) fn steps(rewrite: &Rewrite, outcome: &Outcome) -> Vec<Str
     if rewrite.repairs.drop_leases {
         steps.push(format!("drop {} leases, and take {} versions off theirs", counts.leases, counts.leased));
     }
-    steps.push(format!(
-        "write {} versions of which {} keys live into {size} bytes without a free page",
-        contents.revisions, contents.total_key
-    ));
     steps
+}
+
+/// The last step of a rewrite.
+pub(in crate::restore) fn written(outcome: &Outcome) -> String {
+    let (versions, keys, size) = (outcome.contents.revisions, outcome.live_keys(), outcome.size);
+    format!("write {versions} versions of which {keys} keys live into {size} bytes without a free page")
 }
 
 /// The steps that change small buckets only.
@@ -88,10 +90,20 @@ pub(in crate::restore) fn warnings(rewrite: &Rewrite, before: &Contents, outcome
     contents.overlong_leases = outcome.contents.overlong_leases;
     contents.misfiled = outcome.contents.misfiled;
     let mut warnings = contents.warnings();
-    for (prefix, count) in rewrite.prefixes.iter().zip(&outcome.counts.by_prefix) {
-        if *count == 0 {
-            warnings.push(format!("no key that is restored begins with {}", shown(prefix)));
-        }
+    let revision = rewrite.revision.unwrap_or_else(|| before.current_revision());
+    for Barren { prefix, versions } in &outcome.barren {
+        let prefix = shown(prefix);
+        warnings.push(match versions {
+            0 => format!("no key that is restored begins with {prefix}"),
+            _ => format!(
+                "no live key that is restored begins with {prefix}: those that were there are deleted at revision \
+                 {revision}, only their history of {versions} versions is restored"
+            ),
+        });
+    }
+    let chooses = rewrite.revision.is_some() || !rewrite.exclude_prefixes.is_empty();
+    if chooses && rewrite.prefixes.is_empty() && outcome.live_keys() == 0 {
+        warnings.push(format!("no live key is restored: at revision {revision} there is none that was asked for"));
     }
     warnings
 }
