@@ -150,7 +150,7 @@ PYTHON_LAYERS = (
     {"models"},
     {"_sheet"},
     {"_text", "_html"},
-    {"_access", "_rewrite", "_steps", "display"},
+    {"_access", "_keys", "_rewrite", "_steps", "display"},
     {"_progress", "listing"},
     {"changes"},
     {"plots", "showing"},
