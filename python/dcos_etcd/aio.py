@@ -243,7 +243,7 @@ async def compare(
     a: Side,
     b: Side,
     *,
-    prefix: bytes | str = b"",
+    prefix: Key = b"",
     revision_a: int | None = None,
     revision_b: int | None = None,
     values: bool = False,
