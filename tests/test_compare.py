@@ -355,8 +355,8 @@ def test_the_revision_of_a_cluster_is_chosen_when_files_are_indexed(
             written.clear()
             found = dcos_etcd.compare(a, b, progress=compact, **access_of(cluster))
             assert written[0] in (found.revision_a, found.revision_b)
-            newest = "revision_a" if isinstance(a, list) else "revision_b"
-            assert "members" in dcos_etcd.compare(a, b, **access_of(cluster), **{newest: written[0]}).compared
+            newest = {"revision_a" if isinstance(a, list) else "revision_b": written[0]}
+            assert "members" in dcos_etcd.compare(a, b, **access_of(cluster) | newest).compared
 
 
 @pytest.mark.parametrize("part", ["users", "roles"])
