@@ -21,7 +21,10 @@ from dcos_etcd import (
     FutureRevisionError,
     InvalidArgumentError,
     KeyDifference,
+    changes,
 )
+from dcos_etcd.models import Role, StateDifference, User
+from dcos_etcd.testing import make_snapshot
 from gateway import Gateway, delete, put
 
 if TYPE_CHECKING:
@@ -250,8 +253,22 @@ def test_differences_are_counted_beyond_those_that_are_kept(pair: dict[str, Any]
     assert (found.complete, found.counts.value, found.equal) == (False, 2, False)
     with pytest.raises(InvalidArgumentError, match="limit"):
         dcos_etcd.compare(a, b, limit=-1)
+    for wrong in (0, 1 << 63):
+        with pytest.raises(InvalidArgumentError, match=rf"revision_b: {wrong} is not between 1 and 2\^63 - 1"):
+            dcos_etcd.compare(a, b, revision_b=wrong)
+    assert dcos_etcd.compare(a, b, limit=1 << 70).complete
+    assert dcos_etcd.compare(a, b, prefix=bytearray(b"val")).counts.keys_a == 1
     with pytest.raises(InvalidArgumentError, match="no path"):
         dcos_etcd.compare(a, 5)  # type: ignore[arg-type]
+
+
+def test_a_newest_revision_that_is_named_is_the_newest(pair: dict[str, Any]) -> None:
+    a = pair["directory"] / "a.tar.gz"
+
+    for side in (a, str(a), dcos_etcd.open(a)):
+        found = dcos_etcd.compare(side, a, revision_a=pair["old"])
+        assert {"members", "leases", "users"} < {*found.compared}
+        assert dcos_etcd.compare(a, side, revision_b=pair["old"] - 1).compared == ("keys",)
 
 
 def test_the_shell_shows_what_differs_and_says_so_by_its_exit_status(pair: dict[str, Any]) -> None:
@@ -296,11 +313,60 @@ def test_a_failure_is_no_difference(pair: dict[str, Any], tmp_path: Path) -> Non
         ["diff", a, tmp_path / "nothing"],
         ["diff", a, "http://127.0.0.1:1"],
         ["diff", a, a, "--revision-b=10000"],
+        ["diff", a, a, "--revision-a=99999999999999999999"],
         ["diff", a, a, "--endpoints=http://127.0.0.1:1"],
     ):
         failed = run(*command, env=environment())
         assert (failed.returncode, failed.stdout) == (2, "")
         assert failed.stderr.startswith("dcos-etcdctl: error: ")
+
+
+def test_two_files_are_compared_whatever_the_environment_says_of_clusters(pair: dict[str, Any]) -> None:
+    a = pair["directory"] / "a.tar.gz"
+    # One would have a password asked for, and the other makes no sense alone.
+    for variable, value in (("ETCDCTL_USER", "root"), ("ETCDCTL_CERT", "x.pem")):
+        told = environment(**{variable: value})
+        same = run("diff", a, a, env=told, start_new_session=True)
+        assert (same.returncode, same.stderr) == (0, "")
+        assert run("diff", a, "http://127.0.0.1:1", env=told, start_new_session=True).returncode == 2
+
+
+def test_a_cluster_that_does_not_answer_is_told_of_before_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "no snapshot").write_bytes(b"x")
+
+    with pytest.raises(EndpointUnavailableError):
+        dcos_etcd.compare(tmp_path / "no snapshot", "http://127.0.0.1:1")
+
+
+def test_the_revision_of_a_cluster_is_chosen_when_files_are_indexed(
+    etcd_cluster: ClusterFactory, tmp_path: Path, connect: Callable[[Cluster], Gateway]
+) -> None:
+    make_snapshot(tmp_path / "large.db", {f"/{number}": "" for number in range(5000)})
+    with etcd_cluster(1) as cluster:
+        gateway = connect(cluster)
+        written: list[int] = []
+
+        def compact(_: object) -> None:
+            if not written:
+                written.append(int(gateway.put(b"k", b"v")["header"]["revision"]))
+                gateway.call("kv/compaction", {"revision": str(written[0])})
+
+        for a, b in ((cluster.endpoints, tmp_path / "large.db"), (tmp_path / "large.db", cluster.endpoints)):
+            written.clear()
+            found = dcos_etcd.compare(a, b, progress=compact, **access_of(cluster))
+            assert written[0] in (found.revision_a, found.revision_b)
+            newest = {"revision_a" if isinstance(a, list) else "revision_b": written[0]}
+            assert "members" in dcos_etcd.compare(a, b, **access_of(cluster) | newest).compared
+
+
+@pytest.mark.parametrize("part", ["users", "roles"])
+def test_a_name_makes_no_lines_of_its_own(part: str) -> None:
+    name = "eve\nverdict: equal"
+    state = User(name=name, roles=(name,), no_password=False) if part == "users" else Role(name=name, permissions=())
+    line = changes.state_line(StateDifference(part=part, name=name, a=None, b=state))
+
+    assert line.splitlines() == [line]
+    assert line.startswith(f"{part} added eve\\nverdict: equal: ")
 
 
 def test_the_first_difference_comes_before_all_are_found(pair: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ def test_the_parser_of_rust_sees_each_way_to_name_a_module() -> None:
 
 PYTHON_LAYERS = (
     {"exceptions", "_core"},
-    {"_hints", "_key"},
+    {"_hints", "_keys"},
     {"_traceback"},
     {"models"},
     {"_sheet"},

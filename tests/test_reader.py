@@ -131,13 +131,32 @@ def test_what_makes_no_sense_is_refused(one: Source) -> None:
             lambda: snapshot.at(1 << 63),
             lambda: snapshot.range(limit=-1),
             lambda: snapshot.range(prefix="a", start="b"),
-            lambda: snapshot.history(5),  # type: ignore[arg-type]
+            lambda: snapshot.get("\ud800"),
+            lambda: snapshot.range(prefix="\ud800"),
             lambda: snapshot.hash_kv(etcd_version="new"),
             lambda: snapshot.stats(-1),
+            lambda: snapshot.stats(1 << 63),
+            lambda: snapshot.stats(top=1 << 64),
             lambda: snapshot.stats(spans=-1),
+            lambda: snapshot.stats(spans=1 << 63),
         ):
             with pytest.raises(InvalidArgumentError):
                 wrong()
+
+
+def test_a_key_is_any_bytes_or_text_and_nothing_else(one: Source) -> None:
+    with dcos_etcd.open(one.db) as snapshot:
+        for spelling in ("back", b"back", bytearray(b"back"), memoryview(b"-back-")[1:-1]):
+            assert spelling in snapshot
+            assert snapshot[spelling] == snapshot.get(spelling) == snapshot.history(spelling)[-1]
+            assert [entry.key for entry in snapshot.range(prefix=spelling)] == [b"back"]
+            assert next(snapshot.range(start=spelling)).key == b"back"
+            assert snapshot.stats(prefix=spelling).total.keys == 1
+        # No key is called so.
+        assert "\ud800" not in snapshot  # type: ignore[comparison-overlap]
+        for use in (lambda key: snapshot[key], snapshot.history, lambda key: snapshot.range(prefix=key)):
+            with pytest.raises(InvalidArgumentError, match="int is neither bytes nor str"):
+                use(5)  # type: ignore[arg-type]
 
 
 def test_a_closed_snapshot_says_so(one: Source) -> None:
@@ -222,6 +241,11 @@ def test_a_foreign_archive_is_inflated_and_says_so(foreign: Path, one: Source) -
         assert len(snapshot) == len(one.state.keys)
         assert len(snapshot.warnings) == 1
         assert before == sorted(foreign.parent.iterdir())
+
+
+def test_code_without_a_name_is_warned_too(foreign: Path) -> None:
+    with pytest.warns(SnapshotWarning, match="no index of its blocks"):
+        exec("import dcos_etcd; dcos_etcd.open(path).close()", {"path": foreign})  # noqa: S102 - that is the matter
 
 
 def test_a_bare_tar_and_a_compressed_database_are_read(one: Source, scratch: Path) -> None:

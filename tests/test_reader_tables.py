@@ -206,3 +206,71 @@ def test_memory_of_a_stream_does_not_grow_with_the_file(scratch: Path, etcd_clus
 
     assert total > 200 << 20
     assert grown < 120 << 10
+
+
+UNWANTED = """
+import os, signal, sys, time
+import dcos_etcd, pyarrow
+from dcos_etcd.testing import make_snapshot
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+make_snapshot(sys.argv[1], dict.fromkeys((b"/%06d" % number for number in range(200_000)), bytes(400)))
+size = os.path.getsize(sys.argv[1])
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def share_read(take):
+    with open("/proc/self/io") as io:
+        before = int(io.read().split()[1])
+    take()
+    while threads() > idle:
+        time.sleep(0.01)
+    with open("/proc/self/io") as io:
+        return (int(io.read().split()[1]) - before) / size
+
+
+def read():
+    stream = snapshot.to_arrow(history=True, prefix="none begins so")
+    pyarrow.RecordBatchReader.from_stream(stream).read_next_batch()
+
+
+def let_go():
+    snapshot.to_arrow(history=True, prefix="none begins so").__arrow_c_stream__()
+
+
+def interrupt():
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        try:
+            read()
+        except pyarrow.ArrowInvalid:
+            for _ in range(1000):
+                time.sleep(0.01)
+        raise SystemExit("it was not interrupted")
+    except KeyboardInterrupt:
+        pass
+
+
+with dcos_etcd.open(sys.argv[1]) as snapshot:
+    # pyarrow has threads of its own, from its first use on.
+    read()
+    time.sleep(0.5)
+    idle = threads()
+    print(sum(share_read(let_go) for _ in range(8)), min(share_read(interrupt) for _ in range(4)))
+"""
+
+
+def test_a_stream_of_no_rows_is_not_read_on_once_it_is_let_go_of_or_interrupted(scratch: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", UNWANTED, scratch / "many.db"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+    let_go, interrupted = map(float, result.stdout.split())
+    # Eight of them, and the least of four: who reads on reads 8 and 1.
+    assert let_go < 4
+    assert interrupted < 0.9

@@ -19,6 +19,7 @@ __all__ = [
     "Table",
     "Work",
     "__version__",
+    "ask",
     "backup",
     "compare",
     "diagnose",
@@ -122,6 +123,7 @@ class Reader:
     ) -> dict[str, Any]: ...
     def users(self) -> list[tuple[str, list[str], bool]]: ...
 
+def ask(access: Access, *, prefix: bytes, revision: int | None) -> Work[int]: ...
 def backup(
     path: str,
     *,

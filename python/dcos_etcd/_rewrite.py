@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dcos_etcd._key import keys_bytes
-from dcos_etcd.exceptions import InvalidArgumentError
+from dcos_etcd import _keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dcos_etcd._key import Key
-
-_MAX_REVISION = (1 << 63) - 1
+    from dcos_etcd._keys import Key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +42,10 @@ def rewrite(
     repairs: Repairs,
 ) -> Rewrite:
     """Bring the arguments into the core's form."""
-    if revision is not None and not 0 < revision <= _MAX_REVISION:
-        raise InvalidArgumentError(f"revision: {revision} is not between 1 and 2^63 - 1")
     return Rewrite(
-        revision=revision,
-        prefixes=keys_bytes("prefixes", prefixes),
-        exclude_prefixes=keys_bytes("exclude_prefixes", exclude_prefixes),
+        revision=None if revision is None else _keys.revision(revision),
+        prefixes=_keys.keys("prefixes", prefixes),
+        exclude_prefixes=_keys.keys("exclude_prefixes", exclude_prefixes),
         compact=compact,
         repairs=repairs,
     )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any, ParamSpec
 
-    from dcos_etcd._key import Key
+    from dcos_etcd._keys import Key
     from dcos_etcd._steps import Work
     from dcos_etcd.api import InitialCluster, ProgressArgument, StrPath
     from dcos_etcd.comparing import Side
@@ -244,7 +244,7 @@ async def compare(
     a: Side,
     b: Side,
     *,
-    prefix: bytes | str = b"",
+    prefix: Key = b"",
     revision_a: int | None = None,
     revision_b: int | None = None,
     values: bool = False,
@@ -282,7 +282,7 @@ async def put_back(
     snapshot: StrPath | SnapshotView,
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
     *,
-    prefix: bytes | str,
+    prefix: Key,
     revision: int | None = None,
     delete_extra: bool = False,
     skip_hash_check: bool = False,
@@ -318,7 +318,7 @@ async def plan_put_back(
     snapshot: StrPath | SnapshotView,
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
     *,
-    prefix: bytes | str,
+    prefix: Key,
     revision: int | None = None,
     delete_extra: bool = False,
     skip_hash_check: bool = False,

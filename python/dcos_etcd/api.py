@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from dcos_etcd._key import Key
+    from dcos_etcd._keys import Key
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Handover, Progress, Tls
 

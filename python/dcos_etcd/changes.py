@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd._sheet import Sheet, Table, fields, visible
+from dcos_etcd._sheet import Sheet, Table, fields, one_line
 from dcos_etcd.display import human_size, plain, to_json
 from dcos_etcd.listing import member, readable
 
@@ -53,7 +53,7 @@ def state_line(difference: StateDifference) -> str:
     else:
         change, shown = "changed", [a, b]
     head = f"{difference.part} {change}" + (f" {difference.name}" if difference.name else "")
-    return visible(f"{head}: {' -> '.join(shown)}")
+    return one_line(f"{head}: {' -> '.join(shown)}")
 
 
 def state_json(difference: StateDifference) -> str:

@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dcos_etcd import _core
+from dcos_etcd import _core, _keys
 from dcos_etcd._access import COMMAND_TIMEOUT, DIAL_TIMEOUT, access
-from dcos_etcd._key import key_bytes
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import Calculation, blocking, steps_of
 from dcos_etcd.exceptions import InvalidArgumentError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from dcos_etcd._key import Key
+    from dcos_etcd._keys import Key
     from dcos_etcd._progress import CoreCallback
     from dcos_etcd._steps import Steps, Work
     from dcos_etcd.models import Progress, Tls
@@ -77,13 +77,18 @@ def compare(
     Each side is the path of a snapshot, an open `Snapshot` or a view of it, or a live cluster: an endpoint such as
     `http://10.0.0.1:2379`, or a list of endpoints, of which the first that answers is read at one revision.
 
+    A cluster is asked first whether it answers. Its newest revision is chosen last, when files are indexed: that may
+    take minutes, after which an older revision might be compacted.
+
     Beside the keys, whole and newest states are compared: with a `prefix` or at an older revision there are only keys.
     What a live cluster does not tell is left out: `auth_enabled`, `cluster_version`, the users' `no_password`, and what
     the role root may do, which is everything. Passwords, the keys of leases and the time that leases have left are
     never compared.
 
     Memory is that of the two snapshots' indexes and of some 80 MB a side, however large they are and however much
-    differs; values are compared by their SHA-256.
+    differs; values are compared by their SHA-256. On top comes what is kept: `limit` differences at most, with their
+    keys, and with `values` the values of both sides, each of which may have 1.5 MB and more. While they are found,
+    `values` takes some 70 MB more.
 
     Args:
         a: The first side.
@@ -91,7 +96,7 @@ def compare(
         prefix: Only keys that begin with it.
         revision_a: The revision of A; `None` for its newest, or that of the view.
         revision_b: The revision of B, likewise.
-        values: Give the values of what differs too.
+        values: Give the values of what differs too; a smaller `limit` bounds the memory that they take.
         only_keys: Leave out what is beside the keys.
         ignore_rewritten: Take keys of the same value and lease for the same, whatever their revisions.
         limit: Keep so many differences of keys; `None` for all. All are counted.
@@ -114,6 +119,7 @@ def compare(
     """
     if limit is not None and limit < 0:
         raise InvalidArgumentError(f"limit: {limit} is not a number of differences")
+    most = sys.maxsize if limit is None else min(limit, sys.maxsize)
     cluster = {"tls": tls, "user": user, "dial_timeout": dial_timeout, "command_timeout": command_timeout}
     differences = yield from steps_of(begin)(
         a,
@@ -129,7 +135,7 @@ def compare(
     with differences:
         kept: list[KeyDifference] = []
         while found := (yield differences.batch()):
-            kept += islice(differences.told(found), None if limit is None else limit - len(kept))
+            kept += islice(differences.told(found), most - len(kept))
         result: Comparison = yield Calculation(lambda: differences.result(tuple(kept)))
         return result
 
@@ -148,11 +154,19 @@ def begin(
     progress: bool | Callable[[Progress], object] | None,
 ) -> Steps[Differences]:
     """Begin to compare, for who wants every difference and none of them kept."""
+    start = _keys.key("prefix", prefix)
+    for name, revision in zip(("revision_a", "revision_b"), revisions, strict=True):
+        if revision is not None:
+            _keys.revision(revision, name)
     with ExitStack() as opening:
-        callback = opening.enter_context(reporting(progress))
-        side_a = yield from _side(a, revisions[0], cluster, opening)
-        side_b = yield from _side(b, revisions[1], cluster, opening)
-        start = key_bytes("prefix", prefix)
+        bar = opening.enter_context(ExitStack())
+        callback = bar.enter_context(reporting(progress))
+        # A cluster that does not answer is told of at once, before files are inflated and indexed.
+        newest = []
+        for side, revision in zip((a, b), revisions, strict=True):
+            newest.append((yield from _asked(side, revision, start, cluster)))
+        side_a = yield from _side(a, revisions[0], newest[0], cluster, opening)
+        side_b = yield from _side(b, revisions[1], newest[1], cluster, opening)
         alone = only_keys or bool(start) or not (side_a.is_newest and side_b.is_newest)
         core = yield _core.compare(
             side_a.core,
@@ -167,7 +181,8 @@ def begin(
         parts: tuple[Parts, Parts] = ({}, {})
         if not alone:
             parts = yield Calculation(lambda: _comparable(*map(_parts, core.states())))
-        return Differences(core, parts, callback, opening.pop_all(), rewritten=not ignore_rewritten)
+        reported = _Reported(callback, bar)
+        return Differences(core, parts, reported, opening.pop_all(), rewritten=not ignore_rewritten)
 
 
 class Differences:
@@ -177,7 +192,7 @@ class Differences:
         self,
         core: _core.Comparison,
         parts: tuple[Parts, Parts],
-        callback: CoreCallback | None,
+        reported: _Reported,
         stack: ExitStack,
         *,
         rewritten: bool,
@@ -185,7 +200,7 @@ class Differences:
         """Not for callers: `begin` makes them."""
         self._core = core
         self._parts = parts
-        self._callback = callback
+        self._reported = reported
         self._stack = stack
         self._rewritten = rewritten
 
@@ -195,13 +210,18 @@ class Differences:
     def __exit__(self, *_exception: object) -> None:
         self._stack.close()
 
+    def end_progress(self) -> None:
+        """Tell of no more progress: a bar gives its terminal back, for others to write to."""
+        self._reported.bar.close()
+        self._reported = _Reported(None, self._reported.bar)
+
     def __iter__(self) -> Iterator[KeyDifference]:
         while found := self.batch().wait():
             yield from self.told(found)
 
     def batch(self) -> Work[list[Found]]:
         """Ask for the next differences in the core's form; there are none at the end."""
-        return self._core.next(progress=self._callback)
+        return self._core.next(progress=self._reported.callback)
 
     def told(self, found: list[Found]) -> Iterator[KeyDifference]:
         """Give those that are to be told of."""
@@ -245,6 +265,13 @@ class Differences:
         )
 
 
+class _Reported(NamedTuple):
+    """Whom progress is told, and what ends a bar that is drawn of it."""
+
+    callback: CoreCallback | None
+    bar: ExitStack
+
+
 class _Side(NamedTuple):
     """What the core reads of a side, and when."""
 
@@ -253,16 +280,27 @@ class _Side(NamedTuple):
     is_newest: bool
 
 
-def _side(side: Side, revision: int | None, cluster: Mapping[str, Any], opening: ExitStack) -> Steps[_Side]:
+def _asked(side: Side, revision: int | None, prefix: bytes, cluster: Mapping[str, Any]) -> Steps[int | None]:
+    """Give the newest revision of a cluster that can be read; `None` of what is no cluster."""
+    if not is_live(side):
+        return None
+    asked: int = yield _core.ask(access(side, **cluster), prefix=prefix, revision=revision)  # type: ignore[arg-type]
+    return asked
+
+
+def _side(
+    side: Side, revision: int | None, newest: int | None, cluster: Mapping[str, Any], opening: ExitStack
+) -> Steps[_Side]:
     if isinstance(side, SnapshotView):
         wanted = side.revision if revision is None else revision
         return _Side(side._core, wanted, is_newest=wanted == Snapshot(side._core).revision)
     if is_live(side):
-        return _Side(access(side, **cluster), revision, is_newest=revision is None)  # type: ignore[arg-type] # is_live
+        core = access(side, **cluster)  # type: ignore[arg-type] # is_live
+        return _Side(core, revision, is_newest=revision in (None, newest))
     if isinstance(side, (str, os.PathLike)):
         snapshot = yield from steps_of(open)(side)
         opening.callback(snapshot.close)
-        return _Side(snapshot._core, revision, is_newest=revision is None)
+        return _Side(snapshot._core, revision, is_newest=revision in (None, snapshot.revision))
     raise InvalidArgumentError(f"{side!r} is no path, no snapshot and no list of endpoints")
 
 

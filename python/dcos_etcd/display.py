@@ -67,8 +67,13 @@ def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
 def to_json(document: Any) -> str:  # noqa: ANN401 - any JSON value
     """Write JSON on one line, spelled as Go spells it."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # What `_sheet` spells out must not steer a terminal here either, and is the same text to whoever reads JSON.
     # Surrogates stand for the bytes of a path that is no UTF-8; written as such they would be no JSON.
-    return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(
+        "[<>&\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]",
+        lambda found: f"\\u{ord(found[0]):04x}",
+        text,
+    )
 
 
 def status_json(status: Status) -> str:

@@ -6,6 +6,7 @@ In JSON a name tells which it is: `key` and `value` hold text, `key_base64` and 
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd._sheet import Sheet, Table, fields, one_line, shares, visible
@@ -23,14 +24,31 @@ VERSION_HEAD = "  REVISION   VERSION       SIZE  VALUE"
 # What a line of 80 columns leaves for a value behind three numbers.
 _VALUE_WIDTH = 47
 
+_BASE64 = "base64:"
+# What `one_line` writes for a character, and a doubled backslash.
+_ESCAPE = re.compile(r"\\(?:[\\nt]|x[0-9a-f]{2}|u[0-9a-f]{4})")
+
 
 def readable(data: bytes) -> str:
-    """Show bytes on one line: text as it is, with control characters spelled out, else base64."""
+    r"""Show bytes on one line, no two alike: text as it is, else base64.
+
+    Control characters are spelled out, as in `\x1b`; then, and where a text itself looks like that, a backslash is
+    doubled. Text that begins with `base64:` is told in base64 too.
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return f"base64:{base64.b64encode(data).decode()}"
-    return one_line(text)
+        return _base64(data)
+    if text.startswith(_BASE64):
+        return _base64(data)
+    shown = one_line(text)
+    if "\\" in text and (shown != text or "\\" not in _ESCAPE.sub("", text)):
+        return one_line(text.replace("\\", "\\\\"))
+    return shown
+
+
+def _base64(data: bytes) -> str:
+    return f"{_BASE64}{base64.b64encode(data).decode()}"
 
 
 def member(name: str, data: bytes) -> dict[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from dcos_etcd import _core, changes
+from dcos_etcd import _core, _keys, changes
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, access
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import blocking, steps_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
+    from dcos_etcd._keys import Key
     from dcos_etcd._sheet import Sheet
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Progress, Tls
@@ -40,7 +41,7 @@ def put_back(
     snapshot: str | os.PathLike[str] | SnapshotView,
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
     *,
-    prefix: bytes | str,
+    prefix: Key,
     revision: int | None = None,
     delete_extra: bool = False,
     skip_hash_check: bool = False,
@@ -99,7 +100,7 @@ def plan_put_back(
     snapshot: str | os.PathLike[str] | SnapshotView,
     endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
     *,
-    prefix: bytes | str,
+    prefix: Key,
     revision: int | None = None,
     delete_extra: bool = False,
     skip_hash_check: bool = False,
@@ -123,7 +124,7 @@ def plan_put_back(
         plan = yield _core.plan_put_back(
             view._core,
             access=target,
-            prefix=prefix.encode() if isinstance(prefix, str) else prefix,
+            prefix=_keys.key("prefix", prefix),
             revision=wanted,
             delete_extra=delete_extra,
             skip_hash_check=skip_hash_check,

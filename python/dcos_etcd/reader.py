@@ -16,8 +16,7 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from dcos_etcd import _core
-from dcos_etcd._key import is_key, key_bytes
+from dcos_etcd import _core, _keys
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import blocking
 from dcos_etcd.exceptions import InvalidArgumentError, KeyNotFoundError, SnapshotWarning
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from dcos_etcd._key import Key
+    from dcos_etcd._keys import Key
     from dcos_etcd._steps import Steps
     from dcos_etcd.models import Progress
 
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Snapshot", "SnapshotView", "open"]
 
 _T = TypeVar("_T")
-
-_REVISIONS = 1 << 63
 
 
 @blocking
@@ -84,16 +81,23 @@ def open(  # noqa: A001 - as gzip and tarfile have it
 def _callers_level() -> int:
     """Count the frames from this function's caller up to the first that is not of this package."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("dcos_etcd."):
+    while frame.f_back is not None and _is_ours(frame.f_globals):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def _is_ours(names: Mapping[str, Any]) -> bool:
+    # Code that `exec` runs need not have a name.
+    return str(names.get("__name__", "")).startswith("dcos_etcd.")
 
 
 class SnapshotView(Mapping[bytes, Entry]):
     """The keys of a snapshot as they were at one revision: a mapping from keys, in their order, to entries.
 
-    A key is `bytes`; a `str` is taken as UTF-8. The first look-up builds an index of the whole file, which all views of
-    a snapshot share: 20 bytes a revision, and each key's length and 16 more. Several threads may use it at once.
+    A key is `bytes`, a `bytearray` or a `memoryview`; a `str` is taken as UTF-8, and one that is none is an
+    `InvalidArgumentError`, but for `in`, which knows no such key. The first look-up builds an index of the whole file,
+    which all views of a snapshot share: 20 bytes a revision, and each key's length and 16 more. Several threads may use
+    it at once.
     """
 
     __slots__ = ("_core", "_revision")
@@ -126,7 +130,14 @@ class SnapshotView(Mapping[bytes, Entry]):
         return chain.from_iterable(iter(cursor.keys, []))
 
     def __contains__(self, key: object) -> bool:
-        return is_key(key) and self._core.contains(key_bytes("key", key), self._revision)
+        if not _keys.is_key(key):
+            return False
+        try:
+            sought = _keys.key("key", key)
+        except InvalidArgumentError:
+            # No key is called so.
+            return False
+        return self._core.contains(sought, self._revision)
 
     def __getitem__(self, key: Key) -> Entry:
         """Give the entry of a key.
@@ -136,7 +147,7 @@ class SnapshotView(Mapping[bytes, Entry]):
         """
         found = self.get(key)
         if found is None:
-            sought = key_bytes("key", key)
+            sought = _keys.key("key", key)
             raise KeyNotFoundError(
                 f"there is no key {sought!r} at revision {self._revision}", key=sought, revision=self._revision
             )
@@ -150,7 +161,7 @@ class SnapshotView(Mapping[bytes, Entry]):
     def get(self, key: Key, default: _T) -> Entry | _T: ...
     def get(self, key: Key, default: object = None) -> object:
         """Give the entry of a key, or `default` where there was no such key at this revision."""
-        found = self._core.get(key_bytes("key", key), self._revision)
+        found = self._core.get(_keys.key("key", key), self._revision)
         return default if found is None else Entry._make(found)
 
     def items(self) -> ItemsView[bytes, Entry]:
@@ -197,7 +208,7 @@ class SnapshotView(Mapping[bytes, Entry]):
 
         It reads the whole file, unless the index is there already.
         """
-        found = map(Entry._make, self._core.history(key_bytes("key", key)))
+        found = map(Entry._make, self._core.history(_keys.key("key", key)))
         return [entry for entry in found if entry.mod_revision <= self._revision]
 
     def hash_kv(self, revision: int | None = None, *, etcd_version: str | None = None) -> HashKv:
@@ -213,7 +224,7 @@ class SnapshotView(Mapping[bytes, Entry]):
             FutureRevisionError: That revision is not there yet.
             CorruptSnapshotError: What was to be read is damaged.
         """
-        wanted = self._revision if revision is None else _revision(revision)
+        wanted = self._revision if revision is None else _keys.revision(revision)
         found = self._core.hash_kv(revision=wanted, counts_tombstone=_counts_tombstone(etcd_version))
         return HashKv(**found)
 
@@ -237,8 +248,9 @@ class SnapshotView(Mapping[bytes, Entry]):
             top: How many keys to list by their values' size, and by their versions.
             spans: Into how many spans the revisions of the file are divided, at most.
         """
-        if min(depth, top, spans) < 0:
-            raise InvalidArgumentError(f"depth: {depth}, top: {top}, spans: {spans}: none can be negative")
+        for name, number in (("depth", depth), ("top", top), ("spans", spans)):
+            if not 0 <= number < _keys.NUMBERS:
+                raise InvalidArgumentError(f"{name}: {number} is not between 0 and 2^63 - 1")
         bounds = _bounds(prefix, start, end)
         return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top, spans=spans))
 
@@ -278,7 +290,7 @@ class SnapshotView(Mapping[bytes, Entry]):
     ) -> _core.Cursor:
         if limit is not None and not 0 < limit < 1 << 64:
             raise InvalidArgumentError(f"limit: {limit} is not a number of keys")
-        wanted = self._revision if revision is None else _revision(revision)
+        wanted = self._revision if revision is None else _keys.revision(revision)
         return self._core.range(**_bounds(prefix, start, end), revision=wanted, limit=limit, keys_only=keys_only)
 
 
@@ -319,7 +331,7 @@ class Snapshot(SnapshotView):
             CompactedError: That revision is compacted.
             FutureRevisionError: That revision is not there yet.
         """
-        return SnapshotView(self._core, self._core.resolve(_revision(revision)))
+        return SnapshotView(self._core, self._core.resolve(_keys.revision(revision)))
 
     @property
     def kind(self) -> str:
@@ -419,13 +431,7 @@ class _Values(ValuesView[Entry]):
 
 def _bounds(prefix: Key | None, start: Key | None, end: Key | None) -> dict[str, bytes | None]:
     given = {"prefix": prefix, "start": start, "end": end}
-    return {name: None if text is None else key_bytes(name, text) for name, text in given.items()}
-
-
-def _revision(revision: int) -> int:
-    if not 0 < revision < _REVISIONS:
-        raise InvalidArgumentError(f"revision: {revision} is not between 1 and 2^63 - 1")
-    return revision
+    return {name: None if text is None else _keys.key(name, text) for name, text in given.items()}
 
 
 def _counts_tombstone(etcd_version: str | None) -> bool:

@@ -55,6 +55,14 @@ impl Source {
         }
     }
 
+    /// Whether each look at values may have to inflate all of it.
+    pub(super) fn is_compressed(&self) -> bool {
+        match self {
+            Self::Stored { store, .. } => store.is_compressed(),
+            Self::Live { .. } => false,
+        }
+    }
+
     /// Whether it is a cluster, and how many keys of it may come next.
     pub(super) fn page_keys(&self) -> Option<usize> {
         match self {

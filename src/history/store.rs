@@ -19,8 +19,9 @@ use crate::read_at::FileSource;
 use crate::schema::{NEWEST_STORAGE, Revision, RevisionKey, StoreMeta, buckets};
 use crate::snapshot;
 
-/// Entries between two looks at the progress.
+/// Entries between two looks at the progress, at most, and bytes.
 const STEP: u64 = 4096;
+const STEP_BYTES: u64 = 1 << 20;
 
 /// A snapshot, or a member's database, that can be read at any revision in it.
 #[derive(Debug)]
@@ -205,7 +206,8 @@ impl Store {
         &self.key
     }
 
-    pub(super) fn is_compressed(&self) -> bool {
+    /// Whether what is read has to be inflated each time, block by block.
+    pub fn is_compressed(&self) -> bool {
         self.database.source().is_compressed()
     }
 
@@ -283,18 +285,20 @@ pub(super) struct Watch<'a> {
     progress: &'a dyn Progress,
     entries: u64,
     bytes: u64,
+    due: u64,
     total: u64,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(store: &Store, progress: &'a dyn Progress) -> Self {
-        Self { progress, entries: 0, bytes: 0, total: store.size() }
+        Self { progress, entries: 0, bytes: 0, due: STEP_BYTES, total: store.size() }
     }
 
     pub(super) fn step(&mut self, element: &Element<'_>) -> Result<()> {
         self.bytes += (element.key.len() + element.value.len()) as u64;
         self.entries += 1;
-        if self.entries.is_multiple_of(STEP) {
+        if self.entries.is_multiple_of(STEP) || self.bytes >= self.due {
+            self.due = self.bytes + STEP_BYTES;
             self.progress.step(Stage::Read, self.bytes, Some(self.total))?;
         }
         Ok(())

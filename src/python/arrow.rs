@@ -3,7 +3,8 @@
 //! Whoever takes the stream (pyarrow, pandas, polars, DuckDB) calls it without Python between the batches.
 
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -15,10 +16,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use super::error::settle;
-use super::progress::Reporter;
+use super::progress::{PERIOD, Reporter};
 use crate::error::Result;
 use crate::history::{KeyRange, Scan, Store, Stored};
-use crate::progress::NoProgress;
+use crate::progress::{Progress, Stage};
 
 /// Rows of a batch.
 const ROWS: usize = 1 << 16;
@@ -79,9 +80,26 @@ impl Table {
     }
 }
 
+/// Ends the thread that reads, once nobody wants what it makes any more.
+#[derive(Default)]
+struct End(AtomicBool);
+
+impl End {
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Progress for End {
+    fn update(&self, _stage: Stage, _done: u64, _total: Option<u64>) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Takes the batches that a thread of its own makes.
 struct Batches {
     schema: SchemaRef,
+    end: Arc<End>,
     ready: Mutex<Receiver<Result<Columns>>>,
     history: bool,
     keys_only: bool,
@@ -91,10 +109,12 @@ struct Batches {
 impl Batches {
     fn start(mut scan: Scan, schema: SchemaRef, history: bool, keys_only: bool) -> PyResult<Self> {
         let (sender, ready) = sync_channel(AHEAD);
+        let end = Arc::new(End::default());
+        let ends = Arc::clone(&end);
         let work = move || {
             while !scan.is_done() {
                 let mut columns = Columns::default();
-                let read = scan.next(&NoProgress, &mut |stored| columns.push(&stored, history, keys_only));
+                let read = scan.next(&*ends, &mut |stored| columns.push(&stored, history, keys_only));
                 let failed = read.is_err();
                 // Sending fails when the stream was let go of.
                 if sender.send(read.map(|()| columns)).is_err() || failed {
@@ -103,7 +123,7 @@ impl Batches {
             }
         };
         thread::Builder::new().name("dcos-etcd-arrow".to_owned()).spawn(work)?;
-        Ok(Self { schema, ready: Mutex::new(ready), history, keys_only, reporter: Reporter::new(None) })
+        Ok(Self { schema, end, ready: Mutex::new(ready), history, keys_only, reporter: Reporter::new(None) })
     }
 
     /// Whoever takes the stream cannot pass an exception of Python on: the signal is raised again, for the interpreter to
@@ -112,6 +132,7 @@ impl Batches {
         if self.reporter.poll() {
             return None;
         }
+        self.end.set();
         let again = Python::attach(|py| py.import("_thread")?.call_method0("interrupt_main").map(drop));
         let told = again.map_or_else(|error| error.to_string(), |()| "interrupted".to_owned());
         Some(ArrowError::ExternalError(told.into()))
@@ -122,15 +143,27 @@ impl Iterator for Batches {
     type Item = std::result::Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = self.interrupted() {
-            return Some(Err(error));
-        }
-        let next = self.ready.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
+        let next = loop {
+            if let Some(error) = self.interrupted() {
+                return Some(Err(error));
+            }
+            match self.ready.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PERIOD) {
+                Ok(next) => break next,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        };
         let columns = match next {
             Ok(columns) => columns.finish(self.history, self.keys_only),
             Err(error) => return Some(Err(ArrowError::ExternalError(Box::new(error)))),
         };
         Some(RecordBatch::try_new(Arc::clone(&self.schema), columns))
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.end.set();
     }
 }
 

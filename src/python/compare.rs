@@ -1,4 +1,4 @@
-//! `_core.compare` and `_core.Comparison`: what differs between two key spaces, as it is found.
+//! `_core.ask`, `_core.compare` and `_core.Comparison`: what differs between two key spaces, as it is found.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +45,20 @@ enum Side {
     Live(Access),
 }
 
+/// Asks a cluster for its newest revision, with the right to read `prefix` at `revision`: one that does not answer should
+/// be told of before files are read for minutes.
+#[pyfunction]
+#[pyo3(signature = (access, *, prefix, revision))]
+pub(super) fn ask(py: Python<'_>, access: PyAccess, prefix: &[u8], revision: Option<i64>) -> PyResult<PyWork> {
+    let range = KeyRange::prefix(prefix);
+    let access = access.into_inner().map_err(|error| to_exception(py, &error))?;
+    let work = |_| async move {
+        let keys = LiveKeys::open(&access, range.start(), range.end_key(), revision).await?;
+        Ok(keys.current_revision())
+    };
+    Ok(PyWork::waiting(None, Duration::ZERO, work, |py, revision| Ok(revision.into_pyobject(py)?.into_any())))
+}
+
 #[pyfunction]
 #[pyo3(signature = (a, b, *, prefix, revision_a, revision_b, values, state, progress))]
 #[expect(clippy::too_many_arguments, reason = "each by its name")]
@@ -62,8 +76,16 @@ pub(super) fn compare(
     let range = KeyRange::prefix(prefix);
     let (a, b) = (a.into_inner(py)?, b.into_inner(py)?);
     let work = |reporter: Arc<Reporter>| async move {
-        let (a, state_a) = a.open(&range, revision_a, state, &*reporter).await?;
-        let (b, state_b) = b.open(&range, revision_b, state, &*reporter).await?;
+        let open_a = async |a: Side| a.open(&range, revision_a, state, &*reporter).await;
+        let open_b = async |b: Side| b.open(&range, revision_b, state, &*reporter).await;
+        // The index of a file may take minutes. A cluster's revision, chosen before, might be compacted by then.
+        let ((a, state_a), (b, state_b)) = match (a, b) {
+            (a @ Side::Live(_), b) => {
+                let b = open_b(b).await?;
+                (open_a(a).await?, b)
+            }
+            (a, b) => (open_a(a).await?, open_b(b).await?),
+        };
         Ok((Comparison::new(a, b, values), (state_a, state_b)))
     };
     Ok(PyWork::mixed(progress, Duration::ZERO, work, |py, (comparison, states)| {

@@ -35,7 +35,7 @@ mod _core {
     #[pymodule_export]
     use super::backup::backup;
     #[pymodule_export]
-    use super::compare::{PyComparison, compare};
+    use super::compare::{PyComparison, ask, compare};
     #[pymodule_export]
     use super::compose::make_snapshot;
     #[pymodule_export]

@@ -5,15 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.conftest import install
-from dcos_etcd import cli, exceptions
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from command_line import environment
+from dcos_etcd import changes, cli, exceptions
+from dcos_etcd.testing import make_snapshot
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,52 @@ def test_a_reader_that_goes_away_is_no_news() -> None:
     out, err = process.communicate(timeout=60)
 
     assert (out, err) == ("", "141\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("keys", 1),
+        ("keys large", 1),
+        ("get /1 --print-value-only", 1),
+        ("diff", 2),
+        ("diff large", 2),
+        ("--version", 1),
+    ],
+)
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path, command: str, code: int) -> None:
+    verb, *rest = command.split()
+    # More than stdout keeps back, or less.
+    keys = 2000 if rest == ["large"] else 3
+    for name, value in (("a.db", "1"), ("b.db", "2")):
+        make_snapshot(tmp_path / name, {f"/{number}": value for number in range(keys)})
+    paths = {"diff": ["a.db", "b.db"], "--version": []}.get(verb, ["a.db"])
+    arguments = [verb, *paths, *(one for one in rest if one != "large")]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dcos_etcd", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            # What is written at once fails at once.
+            env=environment(PYTHONUNBUFFERED=""),
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (code, b"dcos-etcdctl: error: No space left on device\n")
+
+
+def test_a_bug_in_diff_does_not_say_that_they_differ(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make_snapshot(tmp_path / "a.db", {"/a": "1"})
+    monkeypatch.setattr(changes, "comparison_json", lambda _: 1 / 0)
+
+    assert cli.main(["diff", str(tmp_path / "a.db"), str(tmp_path / "a.db"), "-w", "json"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert shown.endswith("ZeroDivisionError: division by zero\n")
 
 
 def silent_server() -> tuple[Any, str]:

@@ -12,6 +12,7 @@ import pytest
 import terminal
 from dcos_etcd._text import to_text
 from dcos_etcd.cli import _output
+from dcos_etcd.testing import make_snapshot
 from sample_models import REPORTS, STATS
 
 SHOW = "import sys; from sample_models import REPORTS; from dcos_etcd.cli import _output;"
@@ -93,6 +94,21 @@ def test_the_plain_text_of_a_pipe_needs_no_rich(capsys: pytest.CaptureFixture[st
 
 
 # Progress.
+
+DIFF = "import sys; from dcos_etcd.cli import main; sys.exit(main(['diff', *sys.argv[1:]]))"
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_bar_gives_the_terminal_back_before_the_first_difference(tmp_path: Path, form: str) -> None:
+    for name, value in (("a.db", "1"), ("b.db", "2")):
+        make_snapshot(tmp_path / name, {"/a": value, "/b": value})
+    code, written = terminal.run(DIFF, str(tmp_path / "a.db"), str(tmp_path / "b.db"), "-w", form)
+
+    assert code == 1
+    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1
+    first = "CHANGE     REVISION A" if form == "table" else '{"part":'
+    assert written.index("\x1b[?25h") < written.index(first)
+
 
 FAIL = """
 from dcos_etcd._progress import reporting

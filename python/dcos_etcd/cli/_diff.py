@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags
-from dcos_etcd.cli._output import DONE, FAILED, PROGRAM, USAGE, report, show, warn
+from dcos_etcd.cli._output import DONE, FAILED, PROGRAM, USAGE, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:  # noqa: ANN401
     parser = add_command(commands, "diff", run, summary="list what differs between two snapshots, or one and a cluster")
     parser.usage = f"{PROGRAM} diff A B [flags]"
+    # 1 says that they differ, as with diff and cmp.
+    parser.set_defaults(failed=USAGE)
     parser.add_argument("a", metavar="A", help="a snapshot, or a cluster as its endpoints (http://..., or https://...)")
     parser.add_argument("b", metavar="B", help="the other one")
     parser.add_argument("--prefix", metavar="P", default="", help="only keys that begin with P")
@@ -35,25 +38,15 @@ def add(commands: Any) -> None:  # noqa: ANN401
 def run(flags: argparse.Namespace) -> int:
     if getattr(flags, "endpoints", None) or getattr(flags, "endpoints_before", None):
         raise _flags.UsageError("--endpoints is not for diff", "give the endpoints in the place of A or B")
-    cluster = _flags.cluster_arguments(flags, os.environ)
-    cluster.pop("endpoints", None)
-    from dcos_etcd.exceptions import EtcdError  # noqa: PLC0415
-
-    try:
-        return _run(flags, cluster)
-    except BrokenPipeError:
-        raise
-    except (EtcdError, OSError) as error:
-        # 1 says that they differ, as with diff and cmp.
-        report(error)
-        return USAGE
-
-
-def _run(flags: argparse.Namespace, cluster: dict[str, Any]) -> int:
     import warnings  # noqa: PLC0415
 
     from dcos_etcd import changes, comparing  # noqa: PLC0415
 
+    cluster: dict[str, Any] = {}
+    # Two files need no password, whatever the environment says of clusters.
+    if comparing.is_live(flags.a) or comparing.is_live(flags.b):
+        cluster = _flags.cluster_arguments(flags, os.environ)
+        cluster.pop("endpoints", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         differences = comparing.begin(
@@ -72,6 +65,9 @@ def _run(flags: argparse.Namespace, cluster: dict[str, Any]) -> int:
     with differences:
         found = 0
         for found, difference in enumerate(differences, start=1):
+            if found == 1 and sys.stdout is not None and sys.stdout.isatty():
+                # The lines would stand behind the bar.
+                differences.end_progress()
             if as_json:
                 print(changes.difference_json(difference, values=flags.values))
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import codecs
-import os
 import signal
 import sys
 import threading
@@ -24,7 +23,7 @@ from dcos_etcd.cli import (
     _status,
     _verify,
 )
-from dcos_etcd.cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, PROGRAM, USAGE, report, say
+from dcos_etcd.cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, PROGRAM, USAGE, report, say, silence
 from dcos_etcd.cli._parser import Parser, Version
 
 if TYPE_CHECKING:
@@ -46,20 +45,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reconfigure(errors="dcos-etcdctl")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _flush_the_rest()
     except KeyboardInterrupt:
         say("error", "interrupted")
         return INTERRUPTED
     except BrokenPipeError as error:
         if error.filename is not None:
             return report(error)
-        # Else the interpreter would complain when it flushes on its way out.
         if sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence(sys.stdout)
         return BROKEN_PIPE
     else:
         return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _flush_the_rest() -> None:
+    """Flush what was written before a failure, or silently let go of it: a full disk is told of by then."""
+    try:
+        _flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        silence(sys.stdout)
 
 
 def _spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -79,14 +91,19 @@ def _spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parser = _parser()
+    failed = FAILED
     try:
-        flags = parser.parse_args(_flags.settle_booleans(arguments, parser))
-        handler: Callable[[argparse.Namespace], int] = flags.handler
-        _stop_on_sigterm()
-        return handler(flags)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else FAILED
+        try:
+            parser = _parser()
+            flags = parser.parse_args(_flags.settle_booleans(arguments, parser))
+            failed = getattr(flags, "failed", FAILED)
+            handler: Callable[[argparse.Namespace], int] = flags.handler
+            _stop_on_sigterm()
+            code = handler(flags)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else FAILED
+        # What is not written yet may still fail.
+        _flush()
     except _flags.UsageError as error:
         say("error", str(error))
         if error.hint:
@@ -95,7 +112,20 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - what is no failure but a bug is raised again
+        return max(failed, _reported(error, failed))
+    else:
+        return code
+
+
+def _reported(error: Exception, failed: int) -> int:
+    try:
         return report(error)
+    except Exception as bug:
+        if bug is not error or failed == FAILED:
+            raise
+        # The interpreter would end with 1, which is an answer of this command.
+        sys.excepthook(type(bug), bug, bug.__traceback__)
+        return failed
 
 
 def _stop_on_sigterm() -> None:

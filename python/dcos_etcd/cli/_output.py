@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from dcos_etcd._sheet import Sheet
 
@@ -75,9 +76,14 @@ def say(kind: str, message: str) -> None:
     text = " ".join(message.split())
     try:
         print(f"{prefix}: {visible(text)}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        # Nobody listens any more; the exit status still tells.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:
+        # Nobody listens any more, or the disk is full; the exit status still tells.
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Let go of what could not be written: else the interpreter would complain when it flushes on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def warn(warnings: Iterable[str]) -> None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from dcos_etcd._key import Key
+    from dcos_etcd._keys import Key
     from dcos_etcd.api import ProgressArgument, StrPath
     from dcos_etcd.models import Inspection, RestoreReport
 
