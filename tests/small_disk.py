@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+ATTEMPTS = 50
+"""To take a file system down, ten in a second."""
 
 
 @contextmanager
@@ -26,4 +30,9 @@ def mounted(mount: Path, size: str) -> Iterator[Path]:
     if made.returncode != 0:
         pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.decode().strip()}")
     yield mount
+    # Whoever was stopped may have a file open for a moment more.
+    for _ in range(ATTEMPTS):
+        if subprocess.run(["umount", str(mount)], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
     subprocess.run(["umount", str(mount)], check=True)
