@@ -65,7 +65,7 @@ def look(page: Path, theme: Theme = "light", *, screenshot: Path | None = None) 
     try:
         result = browse(command)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        # Once in a long while it does not come up; of a page that it cannot open it says so twice.
+        # On a busy machine it may not come up in time: once more then, with a fresh profile.
         shutil.rmtree(profile, ignore_errors=True)
         result = browse(command)
     shutil.rmtree(profile, ignore_errors=True)
