@@ -62,6 +62,15 @@ def look(page: Path, theme: Theme = "light", *, screenshot: Path | None = None) 
         *shot,
         page.as_uri(),
     ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    try:
+        result = browse(command)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        # On a busy machine it may not come up in time: once more then, with a fresh profile.
+        shutil.rmtree(profile, ignore_errors=True)
+        result = browse(command)
     shutil.rmtree(profile, ignore_errors=True)
     return Seen(console=re.findall(r":CONSOLE[:(]\d+\)?\] (.*)", result.stderr), text=result.stdout)
+
+
+def browse(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

@@ -19,7 +19,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +26,10 @@ from unittest import mock
 
 import tomllib
 
-import dcos_etcd
 from dcos_etcd.cli import _flags, _main
 from dcos_etcd.testing import Certificates, Cluster
 from documents import ROOT, name
+from scenario import settled
 
 if TYPE_CHECKING:
     from dcos_etcd.testing import EtcdBinaries
@@ -104,11 +103,8 @@ class World:
         cluster.start()
         for key, value in KEYS.items():
             cluster.etcdctl("put", key, value)
-        # The database tells its version only when the members have agreed on that of the cluster.
-        deadline = time.monotonic() + TIMEOUT
-        while not all(facts.storage_version for facts in dcos_etcd.diagnose(**cluster.access).endpoints):
-            assert time.monotonic() < deadline, f"no storage version after {TIMEOUT} s"
-            time.sleep(0.1)
+        # Pages show the storage version.
+        settled(cluster)
         self._real |= dict(zip(urls, cluster.endpoints, strict=True))
         for directory in ("var/lib", "var/backups"):
             (self.directory / directory).mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEATH_TIMEOUT = 20.0
+DEATH_TIMEOUT = 60.0
 
 
 def is_running(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,9 @@ ALICE = ("alice", "wonder&<land>")
 MIB = 1 << 20
 OPERATIONS = 128
 """Operations that etcd takes in one transaction by default."""
+
+SETTLE_TIMEOUT = 60
+"""Seconds until the members must have written down what they agree on."""
 
 CHURN_ROUNDS = 24
 """Revisions of `OPERATIONS` entries each that the compaction under way has to go through."""
@@ -98,6 +102,32 @@ def hash_kv(cluster: Cluster, revision: int) -> dict[str, tuple[int, int]]:
     for endpoint in cluster.endpoints:
         [entry] = cluster.etcdctl_json("endpoint", "hashkv", f"--rev={revision}", endpoints=[endpoint])
         found[endpoint] = (entry["HashKV"]["hash"], entry["HashKV"]["compact_revision"])
+    return found
+
+
+def settled(cluster: Cluster) -> None:
+    """Wait until the members know the version of the cluster, and since 3.6 each database that of its storage.
+
+    A young member infers a storage version and tells it as if it were written; when it cannot write it in the moment in
+    which the members agree, it tries again only four seconds later.
+    """
+    line = cluster.binaries.line
+    awaited = {f"{line[0]}.{line[1]}.0"}
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    while (found := versions(cluster)) != awaited:
+        assert time.monotonic() < deadline, f"{found} instead of {awaited} after {SETTLE_TIMEOUT} s"
+        time.sleep(0.1)
+
+
+def versions(cluster: Cluster) -> set[str]:
+    """The versions of cluster and storage that the running members tell."""
+    found = set()
+    for endpoint in cluster.endpoints:
+        with cluster.opener.open(f"{endpoint}/version", timeout=30) as response:
+            found.add(str(json.load(response)["etcdcluster"]))
+    if cluster.binaries.line >= (3, 6):
+        for entry in cluster.etcdctl_json("endpoint", "status"):
+            found.add(str(entry["Status"]["storageVersion"]))
     return found
 
 
@@ -232,6 +262,7 @@ def make_source(
         cluster.remove_member(next(member for member in cluster.members if member is not leader))
         fill_users(cluster)
         churn(cluster)
+        settled(cluster)
         state = capture(cluster)
         raise_alarm(cluster)
         raised = alarms(cluster)

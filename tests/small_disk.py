@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+ATTEMPTS = 50
+"""To take a file system down, ten in a second."""
 
 
 @contextmanager
@@ -28,4 +32,13 @@ def mounted(mount: Path, size: str) -> Iterator[Path]:
     try:
         yield mount
     finally:
-        subprocess.run(["umount", str(mount)], check=True)
+        take_down(mount)
+
+
+def take_down(mount: Path) -> None:
+    # Whoever was stopped may have a file open for a moment more.
+    for _ in range(ATTEMPTS):
+        if subprocess.run(["umount", str(mount)], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(["umount", str(mount)], check=True)

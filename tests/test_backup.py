@@ -24,7 +24,7 @@ from command_line import cluster_flags, environment, run
 from conftest import LINES, each_line, release
 from dcos_etcd.testing import Cluster, CommandFailedError
 from processes import frozen
-from scenario import raise_alarm
+from scenario import raise_alarm, settled
 from trailer import HASH_LEN
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             cluster.etcdctl("put", f"key{number}", stdin=os.urandom(50_000))
         cluster.etcdctl("del", "key0")
         cluster.etcdctl("put", "/calico/a", "")
+        settled(cluster)
         yield cluster
 
 
@@ -197,7 +198,7 @@ def test_the_first_healthy_endpoint_is_used_and_the_others_are_told(
     assert any(line.startswith(f"skipped:       {dead}: ") for line in result.stdout.splitlines())
 
     other.kill()
-    warned = run("backup", tmp_path / "alone.tar.gz", "--endpoints", alive, "--command-timeout=500ms")
+    warned = run("backup", tmp_path / "alone.tar.gz", "--endpoints", alive, "--command-timeout=2s")
     assert warned.returncode == 0
     assert "dcos-etcdctl: warning: no endpoint is healthy" in warned.stderr
     assert "warning" not in warned.stdout
@@ -212,9 +213,8 @@ def test_without_a_quorum_the_member_that_lacks_the_least_is_used(etcd_cluster: 
     behind, ahead, *others = (member for member in cluster.members if member is not leader)
     with frozen(behind.pid):
         # More than the system keeps on the way to who is stopped.
-        for number in range(30):
-            value = os.urandom(500_000).hex().encode()
-            cluster.etcdctl("put", f"new/{number}", stdin=value, endpoints=[ahead.client_url])
+        for number in range(14):
+            cluster.etcdctl("put", f"new/{number}", stdin=os.urandom(1_000_000), endpoints=[ahead.client_url])
         for member in (leader, *others):
             member.kill()
 
@@ -226,7 +226,7 @@ def test_without_a_quorum_the_member_that_lacks_the_least_is_used(etcd_cluster: 
     assert report.endpoint == ahead.client_url
     assert "no endpoint is healthy" in report.warnings[0]
     with dcos_etcd.open(tmp_path / "etcd.tar.gz") as snapshot:
-        assert sum(key.startswith(b"new/") for key in snapshot) == 30
+        assert sum(key.startswith(b"new/") for key in snapshot) == 14
 
 
 @each_line

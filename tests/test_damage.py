@@ -11,6 +11,7 @@ import pytest
 
 import dcos_etcd
 from dcos_etcd.testing import Cluster
+from evidence import kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,17 @@ def facts(report: dcos_etcd.VerifyReport) -> tuple[object, ...]:
     return (report.kind, report.sha256, report.database_size, report.status, report.manifest)
 
 
+def unpacked(path: Path) -> list[bytes]:
+    """What Python's own reader of archives gets."""
+    found = []
+    with tarfile.open(path, "r:gz") as archive:
+        for name in ("etcd_snapshot.db", "manifest.json"):
+            file = archive.extractfile(name)
+            assert file is not None
+            found.append(file.read())
+    return found
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_bit_is_refused_or_harmless(pristine: Pristine, kind: str, tmp_path: Path) -> None:
     """In a bare database every bit counts; in an archive a few say only when it was made, and by what system."""
@@ -78,18 +90,14 @@ def test_a_flipped_bit_is_refused_or_harmless(pristine: Pristine, kind: str, tmp
         damaged = bytearray(whole)
         damaged[at] ^= 1 << bit
         victim.write_bytes(damaged)
-        report = judged(victim, tmp_path / "data")
-        if report is None:
-            continue
-        harmless.append((at, bit))
-        assert facts(report) == facts(pristine.reports[kind]), f"bit {bit} of byte {at} changed what comes out"
-        if kind == "tar.gz":
-            with tarfile.open(victim, "r:gz") as archive, tarfile.open(pristine.paths[kind], "r:gz") as original:
-                for name in ("etcd_snapshot.db", "manifest.json"):
-                    ours, theirs = archive.extractfile(name), original.extractfile(name)
-                    assert ours is not None
-                    assert theirs is not None
-                    assert ours.read() == theirs.read()
+        with kept(victim):
+            report = judged(victim, tmp_path / "data")
+            if report is None:
+                continue
+            harmless.append((at, bit))
+            assert facts(report) == facts(pristine.reports[kind]), f"bit {bit} of byte {at} changed what comes out"
+            if kind == "tar.gz":
+                assert unpacked(victim) == unpacked(pristine.paths[kind])
 
     # In gzip many tokens have a twin: among zeros, any distance leads to the same bytes.
     most = FLIPS // 6 if kind == "tar.gz" else FLIPS // 20
@@ -106,7 +114,8 @@ def test_a_truncated_file_is_refused_wherever_it_was_cut(pristine: Pristine, kin
     for length in [*range(0, len(whole), 4096), *range(len(whole) - 64, len(whole))]:
         victim.write_bytes(whole[:length])
 
-        assert judged(victim, tmp_path / "data") is None, f"{length} of {len(whole)} bytes passed"
+        with kept(victim):
+            assert judged(victim, tmp_path / "data") is None, f"{length} of {len(whole)} bytes passed"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -115,7 +124,8 @@ def test_bytes_added_behind_the_end_are_refused(pristine: Pristine, kind: str, t
     victim = tmp_path / f"victim.{kind}"
     victim.write_bytes(pristine.bytes(kind) + b"more")
 
-    assert judged(victim, tmp_path / "data") is None
+    with kept(victim):
+        assert judged(victim, tmp_path / "data") is None
 
 
 def test_every_defect_of_a_database_is_listed_with_its_place(pristine: Pristine, tmp_path: Path) -> None:
@@ -148,3 +158,21 @@ def test_verify_and_status_leave_the_file_as_it_is(pristine: Pristine, tmp_path:
         dcos_etcd.status(path)
 
         assert before == (path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir()))
+
+
+def test_a_file_on_which_a_test_fails_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evidence.KEPT", tmp_path / "kept")
+    victim = tmp_path / "victim.db"
+    victim.write_bytes(b"bytes")
+    with kept(victim):
+        pass
+    assert not (tmp_path / "kept").exists()
+
+    with pytest.raises(AssertionError, match="wrong"), kept(victim):
+        raise AssertionError("wrong")
+
+    [copy] = (tmp_path / "kept").iterdir()
+    assert copy.read_bytes() == b"bytes"
+    assert capsys.readouterr().out == f"the file is kept: {copy}\n"

@@ -152,4 +152,4 @@ def test_other_threads_run_while_a_verb_waits(silent_server: str) -> None:
         done.set()
         thread.join()
 
-    assert len(ticks) > 10
+    assert len(ticks) > 2

@@ -283,7 +283,10 @@ def test_nothing_is_unpacked_of_an_archive_of_ours(one: Source, scratch: Path) -
 
 def test_a_snapshot_of_a_later_etcd_is_refused_with_both_versions(one: Source, scratch: Path) -> None:
     path = scratch / "later.db"
-    path.write_bytes(one.db.read_bytes().replace(b"storageVersion3.6.0", b"storageVersion3.9.0"))
+    database = one.db.read_bytes()
+    later = database.replace(b"storageVersion3.6.0", b"storageVersion3.9.0")
+    assert later != database
+    path.write_bytes(later)
 
     with pytest.raises(StorageVersionError) as error:
         dcos_etcd.open(path)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds after which a test gives up on what takes a fraction of one."""
 
 PLAN: dict[str, Any] = {"name": "m", "initial_cluster": {"m": "http://127.0.0.1:2380"}}

@@ -94,15 +94,21 @@ def test_in_every_stage_of_a_restore(archive: Path, tmp_path: Path, stage: str) 
 def test_a_timeout_stops_a_backup_whose_server_stalls(member: Cluster, tmp_path: Path) -> None:
     async def check() -> None:
         events: list[dcos_etcd.Progress] = []
+        stalls = asyncio.Event()
 
         def callback(event: dcos_etcd.Progress) -> None:
             events.append(event)
-            server.silent = server.silent or event.done > 0
+            if event.done > 0:
+                server.silent = True
+                stalls.set()
 
         async with Stalling(member.endpoints[0]) as server:
-            work = aio.backup(tmp_path / "etcd.tar.gz", endpoints=server.endpoint, progress=callback)
+            work = asyncio.ensure_future(
+                aio.backup(tmp_path / "etcd.tar.gz", endpoints=server.endpoint, progress=callback)
+            )
+            await asyncio.wait_for(stalls.wait(), PATIENCE)
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(work, 2)
+                await asyncio.wait_for(work, 1)
             assert names(tmp_path) == []
         assert events[-1].total is not None
         assert 0 < events[-1].done < events[-1].total

@@ -14,6 +14,7 @@ import dcos_etcd
 from aio.tasks import PLAN
 from dcos_etcd import aio
 from dcos_etcd.testing import Cluster
+from scenario import settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,4 +122,5 @@ def test_keys_are_compared_and_put_back_alike(tmp_path: Path) -> None:
     with Cluster(members=1) as cluster:
         for number in range(3):
             cluster.etcdctl("put", f"/{number}", f"old {number}")
+        settled(cluster)
         asyncio.run(there_and_back(cluster))

@@ -166,5 +166,5 @@ def test_a_signal_stops_at_once_although_the_server_is_silent(
             waited = time.monotonic() - sent
 
     assert process.returncode == code, err
-    assert waited < 3
+    assert waited < 20
     assert list(tmp_path.iterdir()) == []

@@ -108,9 +108,9 @@ class Master:
             self._copy(STAND_INS / "etcd.sh", f"{programs}/etcd.sh")
         self.settings = {
             "CLIENT_SCHEME": scheme,
-            # A quiet network and little data: elections need not take seconds.
-            "ETCD_HEARTBEAT_INTERVAL": "50",
-            "ETCD_ELECTION_TIMEOUT": "500",
+            # A quiet network and little data: elections need not take long, but longer than a disk in bad moments.
+            "ETCD_HEARTBEAT_INTERVAL": "100",
+            "ETCD_ELECTION_TIMEOUT": "1000",
         }
         if bed.certificates:
             bed.certificates.put_on(self)

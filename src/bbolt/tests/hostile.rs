@@ -137,7 +137,7 @@ fn a_tree_that_would_take_for_ever_is_walked_at_once() {
     let db = Database::open(&bytes).unwrap();
     let bucket = db.bucket(b"b").unwrap().unwrap();
     assert_eq!(db.entries(&bucket).unwrap_err().code, "page-multiple-references");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn pages_that_all_claim_the_rest_of_the_file_are_walked_at_once() {
     let start = Instant::now();
     let found = codes(&bytes);
     assert_eq!(found.iter().filter(|code| **code == "page-multiple-references").count(), 20_000 - 1);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

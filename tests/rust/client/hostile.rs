@@ -22,7 +22,7 @@ use etcd_client::PutOptions;
 use sha2::{Digest, Sha256};
 
 use crate::real_etcd::{Cluster, programs};
-use crate::support::{Destination, options, run};
+use crate::support::{Destination, patient_options, run};
 
 /// Bytes a page of every etcd's database on this machine.
 const PAGE: usize = 4096;
@@ -49,8 +49,7 @@ async fn real_database(program: &Path) -> Vec<u8> {
     client.delete("k/007", None).await.unwrap();
     client.compact(20, None).await.unwrap();
     let destination = Destination::new();
-    let mut options = options(&[]);
-    options.access = cluster.access();
+    let options = patient_options(cluster.access());
     backup(&destination.path(), &options, Arc::new(NoProgress)).await.unwrap();
     let mut database = Vec::new();
     let mut sink = |piece: &[u8]| {

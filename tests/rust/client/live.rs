@@ -1,6 +1,7 @@
 //! Real etcd: what a backup holds, what a diagnosis sees, and who is refused.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dcos_etcd::Error;
 use dcos_etcd::backup::backup;
@@ -11,12 +12,24 @@ use dcos_etcd::snapshot::{VerifyOptions, verify};
 use etcd_client::{AlarmAction, AlarmType, UserAddOptions};
 
 use crate::real_etcd::{Cluster, with_each_program};
-use crate::support::{Destination, options, run};
+use crate::support::{Destination, patient_options, run};
 
 /// Findings, save those that only say how old the release under test is.
 fn ids(diagnosis: &Diagnosis) -> Vec<&'static str> {
     let ids = diagnosis.findings.iter().map(|finding| finding.id);
     ids.filter(|id| *id != "version-loses-data" && *id != "slow-read").collect()
+}
+
+/// What is found when a cluster has noticed its state, which takes an election timeout or two.
+async fn until(cluster: &Cluster, endpoints: &[String], expected: &[&str]) -> Diagnosis {
+    let started = Instant::now();
+    loop {
+        let diagnosis = cluster.diagnose(endpoints).await;
+        if expected.iter().all(|id| ids(&diagnosis).contains(id)) {
+            return diagnosis;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{expected:?} are not in {:?}", diagnosis.findings);
+    }
 }
 
 #[test]
@@ -30,8 +43,7 @@ fn backup_of_a_live_cluster_passes_verification() {
             }
             client.delete("k/7", None).await.unwrap();
             let destination = Destination::new();
-            let mut options = options(&[]);
-            options.access = cluster.access();
+            let options = patient_options(cluster.access());
             let report = backup(&destination.path(), &options, Arc::new(NoProgress)).await.unwrap();
 
             assert_eq!(report.endpoint, cluster.endpoints[0]);
@@ -75,17 +87,12 @@ fn diagnosis_finds_the_members_and_then_the_dead_one() {
             assert!(ids(&diagnosis).contains(&"key-space-not-compared"), "{:?}", diagnosis.findings);
 
             cluster.kill(1);
-            // The rest notices within an election timeout or two.
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-            let diagnosis = cluster.diagnose(&one).await;
-            for id in ["member-unreachable", "no-leader", "quorum-lost", "linearizable-read-failed"] {
-                assert!(ids(&diagnosis).contains(&id), "{id} is not in {:?}", diagnosis.findings);
-            }
+            let expected = ["member-unreachable", "no-leader", "quorum-lost", "linearizable-read-failed"];
+            let diagnosis = until(&cluster, &one, &expected).await;
             assert!(diagnosis.endpoints[0].serializable.as_ref().unwrap().healthy);
 
             let destination = Destination::new();
-            let mut options = options(&[]);
-            options.access = cluster.access();
+            let options = patient_options(cluster.access());
             let report = backup(&destination.path(), &options, Arc::new(NoProgress)).await.unwrap();
             assert_eq!(report.endpoint, cluster.endpoints[0]);
             assert!(report.warnings.iter().any(|warning| warning.contains("no endpoint is healthy")));
@@ -114,8 +121,7 @@ fn users_are_refused_in_words_that_help() {
                 (Some(("root", "pw-of-user")), None),
             ] {
                 let destination = Destination::new();
-                let mut options = options(&[]);
-                options.access = cluster.access();
+                let mut options = patient_options(cluster.access());
                 options.access.user = user.map(|(name, password)| (name.to_owned(), password.to_owned()));
                 let outcome = backup(&destination.path(), &options, Arc::new(NoProgress)).await;
                 let Some(message) = message else {

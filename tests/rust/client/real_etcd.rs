@@ -68,7 +68,8 @@ impl Cluster {
             command.args(["--advertise-client-urls", &client, "--listen-peer-urls", &peer]);
             command.args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &initial]);
             command.arg("--data-dir").arg(dir.path().join(format!("m{i}")));
-            command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+            // A disk may take long in bad moments, and nobody is to be elected because of that.
+            command.args(["--heartbeat-interval", "100", "--election-timeout", "1500"]);
             members.push(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         }
         let endpoints = clients.iter().map(|port| format!("127.0.0.1:{port}")).collect();

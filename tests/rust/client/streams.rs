@@ -110,8 +110,10 @@ fn hash_in_the_message_with_the_last_bytes_is_accepted() {
 #[test]
 fn slow_stream_that_moves_is_not_stalled() {
     let mut steps = Vec::new();
-    for step in whole(&database()) {
-        steps.push(Step::Pause(Duration::from_millis(150)));
+    for (number, step) in whole(&database()).into_iter().enumerate() {
+        if number % 2 == 0 {
+            steps.push(Step::Pause(STALL_TIMEOUT / 4));
+        }
         steps.push(step);
     }
     run(async {
@@ -139,7 +141,7 @@ fn stream_that_goes_silent_is_given_up_after_the_stall_timeout() {
             }
             other => panic!("not stalled: {other}"),
         }
-        assert!(started.elapsed() < Duration::from_secs(3));
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
 }
 
@@ -158,7 +160,7 @@ fn empty_messages_now_and_then_do_not_hide_a_stall() {
     steps.truncate(2);
     let remaining = database().len() as u64 - 2 * CHUNK as u64;
     for _ in 0..12 {
-        steps.push(Step::Pause(Duration::from_millis(150)));
+        steps.push(Step::Pause(STALL_TIMEOUT / 4));
         steps.push(Step::Send { blob: Vec::new(), remaining });
     }
 
@@ -269,7 +271,7 @@ fn stop_while_the_server_is_silent_leaves_nothing() {
         let outcome = backup(&destination.path(), &options, Recorder::new(6)).await;
 
         assert!(matches!(outcome, Err(Error::Interrupted)), "{outcome:?}");
-        assert!(started.elapsed() < Duration::from_secs(3));
+        assert!(started.elapsed() < Duration::from_secs(20));
         assert_eq!(destination.names(), [""; 0]);
     });
 }

@@ -14,8 +14,11 @@ use tokio::net::TcpSocket;
 /// Longer than any of these tests may take; a hang is a failure.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Short, and longer than a busy machine takes to pass a message on.
-pub(crate) const STALL_TIMEOUT: Duration = Duration::from_millis(600);
+/// For servers that are played: short, and longer than a busy machine takes to pass a message on.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For real servers: longer than a disk takes in bad moments.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test on its own runtime.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
@@ -64,6 +67,11 @@ pub(crate) fn options(endpoints: &[&str]) -> BackupOptions {
     access.dial_timeout = Duration::from_secs(3);
     access.command_timeout = Duration::from_secs(3);
     BackupOptions { access, stall_timeout: STALL_TIMEOUT, compression: None, max_rate: None }
+}
+
+/// Options for a real cluster.
+pub(crate) fn patient_options(access: Access) -> BackupOptions {
+    BackupOptions { access, stall_timeout: PATIENCE, ..options(&[]) }
 }
 
 pub(crate) async fn back_up(destination: &Destination, endpoints: &[&str]) -> Result<BackupReport> {
