@@ -192,7 +192,7 @@ def test_a_restore_that_another_one_is_in_the_way_of_changes_nothing(machine: Ma
 def test_what_another_restore_wrote_into_a_home_that_was_not_there_stays(machine: Machine, archive: Path) -> None:
     shutil.rmtree(machine.state_dir)
     written = {"initial-nodes": "of the other", "initial-state": "existing", ".initial-state.restore": "new"}
-    descriptors = []
+    descriptors: list[int] = []
 
     def begin(_progress: dcos_etcd.Progress) -> None:
         if not descriptors:
