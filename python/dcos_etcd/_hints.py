@@ -16,7 +16,7 @@ _HINTS: tuple[tuple[type[Exception], str | None, str | None], ...] = (
     (
         exceptions.DataDirInUseError,
         None,
-        "stop the etcd that uses it, and try again",
+        "stop the etcd that uses it, or let the other restore end, and try again",
     ),
     (
         exceptions.MissingHashError,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dcos.bed import BACKUPS, DATA_DIR, STATE, UNIT
-from dcos.procedures import ARCHIVE, check_cluster, check_members, kept_data, tree
+from dcos.procedures import ARCHIVE, check_cluster, check_diagnostic, check_members, kept_data, tree
 from scenario import capture
 
 if TYPE_CHECKING:
@@ -237,4 +237,25 @@ def test_a_master_that_is_not_among_the_masters_is_not_restored(resume: Resume) 
 
     assert bed.each(tree) == before
     bed.start()
+    check_cluster(bed, past.later)
+
+
+def test_a_master_whose_mesos_master_is_down_is_not_left_out(resume: Resume) -> None:
+    """Mesos-DNS names the others alone then, on every master."""
+    bed, past = resume(3)
+    for master in bed.masters:
+        master.stop_mesos_dns()
+        master.start_mesos_dns(bed.ips[:2])
+        master.nodes(bed.masters, "existing")
+    before = bed.each(tree)
+
+    for done in bed.each(lambda master: master.cli("restore", ARCHIVE)):
+        refused(done, f"Mesos-DNS says {', '.join(bed.ips[:2])};", "there are 3 masters", "--masters")
+
+    assert bed.each(tree) == before
+    bed.start()
+    for master in bed.masters:
+        said = check_diagnostic(master, healthy=True)
+        assert said["masters"] == bed.ips
+        assert {"masters-unclear"} == {finding["id"] for finding in said["findings"]}
     check_cluster(bed, past.later)

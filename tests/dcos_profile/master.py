@@ -32,10 +32,15 @@ class MesosDns:
 
     def __init__(self) -> None:
         self.answer = "[]"
+        self.raw: bytes | None = None
+        """Sent instead of an answer, and then the connection ends."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if outer.raw is not None:
+                    self.wfile.write(outer.raw)
+                    return
                 body = outer.answer.encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
@@ -60,7 +65,7 @@ class Machine:
     def __init__(self, root: Path, address: str = MASTERS[0], variant: str = "open") -> None:
         self.root = root
         self.write("opt/mesosphere/bin/detect_ip", f"#!/bin/sh\necho {address}\n", 0o755)
-        self.write("opt/mesosphere/etc/expanded.config.json", json.dumps({"dcos_variant": variant}))
+        self.configure(dcos_variant=variant)
         self.write("etc/passwd", f"root:x:0:0::/:/bin/sh\ndcos_etcd:x:{OWNER[0]}:99::/:/bin/false\n")
         self.write("etc/group", f"root:x:0:\ndcos_etcd:x:{OWNER[1]}:\n")
         self.unit("inactive")
@@ -73,6 +78,10 @@ class Machine:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
+
+    def configure(self, **settings: str) -> None:
+        """DC/OS's configuration; by default it does not tell the number of masters."""
+        self.write("opt/mesosphere/etc/expanded.config.json", json.dumps({"dcos_variant": "open", **settings}))
 
     def unit(self, state: str) -> None:
         self.write("usr/bin/systemctl", f"#!/bin/sh\necho {state}\ntest {state} = active\n", 0o755)
@@ -87,6 +96,15 @@ class Machine:
         self.write("var/lib/dcos/etcd/initial-state", "existing")
         for path in ("member/snap/db", "member/wal/0000000000000000-0000000000000000.wal", "fixtures/client/key.pem"):
             self.write(f"var/lib/dcos/etcd/default.etcd/{path}", f"old {path}", 0o600)
+
+    def old_data(self, archive: Path, *masters: str) -> None:
+        """An old member that knows these masters."""
+        dcos_etcd.restore(
+            archive,
+            data_dir=self.data_dir,
+            name=f"etcd-{masters[0]}",
+            initial_cluster={f"etcd-{ip}": f"https://{ip}:2380" for ip in masters},
+        )
 
     def state(self) -> dict[str, tuple[int, int, int, bytes]]:
         """Everything below etcd's home: permissions, owner, content."""

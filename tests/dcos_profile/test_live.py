@@ -89,6 +89,38 @@ def test_a_healthy_master_is_diagnosed_as_such(master: tuple[Machine, Cluster]) 
     assert [member.name for member in found.diagnosis.members] == [cluster.members[0].name]
 
 
+def test_the_own_etcd_is_asked_whoever_the_masters_are_said_to_be(
+    master: tuple[Machine, Cluster], mesos_dns: MesosDns
+) -> None:
+    machine, cluster = master
+    mesos_dns.names("127.93.0.9")
+
+    found = dcos.diagnostic(root=machine.root)
+
+    ids = {finding.id for finding in found.findings}
+    assert "not-a-master" in ids
+    assert not {"local-etcd-silent", "cluster-unreachable"} & ids
+    assert (found.masters, found.local) == (("127.93.0.9",), None)
+    reachable = {facts.endpoint for facts in found.diagnosis.endpoints if facts.reachable}
+    assert reachable == set(cluster.endpoints)
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["in its place", "behind a link"])
+def test_what_a_killed_restore_left_is_found_beside_the_data_itself(
+    machine: Machine, tmp_path: Path, *, linked: bool
+) -> None:
+    real = tmp_path / "disk" / "member [1]" if linked else machine.data_dir
+    real.mkdir(parents=True)
+    if linked:
+        machine.data_dir.symlink_to(real)
+    left = real.with_name(f".{real.name}.exchange-77")
+    left.mkdir()
+
+    [finding] = _diagnostic._left_over(_profile.read(machine.root))
+
+    assert (finding.id, finding.evidence) == ("restore-unfinished", f"{left} may hold the old data")
+
+
 def test_a_master_of_another_cluster_is_named(
     master: tuple[Machine, Cluster],
 ) -> None:

@@ -64,8 +64,8 @@ def test_a_machine_that_does_not_say_what_it_must_is_an_error(
 # Who the masters are.
 
 
-def found(machine: Machine, given: str | None = None) -> _masters.Masters:
-    return _masters.find(_profile.read(machine.root), given)
+def found(machine: Machine, given: str | None = None, *, lenient: bool = False) -> _masters.Masters:
+    return _masters.find(_profile.read(machine.root), given, lenient=lenient)
 
 
 def test_mesos_dns_and_the_file_agree_in_whatever_order(machine: Machine, mesos_dns: MesosDns) -> None:
@@ -132,6 +132,87 @@ def test_the_file_stands_in_for_a_mesos_dns_that_does_not_tell(
     assert "Mesos-DNS did not tell the masters" in known.warnings[0]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{",
+        b"",
+        b"HTTP/1.1 200 OK\r\n" * 200,
+    ],
+    ids=["no HTTP", "half", "nothing", "endless headers"],
+)
+def test_what_is_no_whole_answer_is_none(machine: Machine, mesos_dns: MesosDns, raw: bytes) -> None:
+    machine.nodes(*MASTERS)
+    mesos_dns.raw = raw
+
+    known = found(machine)
+
+    assert known.addresses == MASTERS
+    assert "Mesos-DNS did not tell the masters" in known.warnings[0]
+
+
+def test_a_number_of_masters_that_mesos_dns_does_not_reach_is_an_error(machine: Machine, mesos_dns: MesosDns) -> None:
+    """One mesos-master is down: a restore for the others would leave its etcd out."""
+    machine.configure(num_masters="3")
+    mesos_dns.names(*MASTERS[:2])
+
+    with pytest.raises(dcos_etcd.DcosError, match=r"there are 3 masters; say it with --masters") as caught:
+        found(machine)
+    assert f"Mesos-DNS says {', '.join(MASTERS[:2])};" in str(caught.value)
+
+    mesos_dns.names(*MASTERS)
+    assert found(machine) == _masters.Masters(addresses=MASTERS, source="Mesos-DNS")
+    mesos_dns.names(*MASTERS[:2])
+    known = found(machine, ",".join(MASTERS[:2]))
+    assert (known.addresses, len(known.warnings)) == (MASTERS[:2], 1)
+    assert known.warnings[0].endswith("says there are 3 masters: --masters decides")
+
+
+def test_a_member_of_the_old_data_that_mesos_dns_lacks_is_an_error_unless_it_was_replaced(
+    machine: Machine, mesos_dns: MesosDns, archive: Path
+) -> None:
+    machine.old_data(archive, *MASTERS)
+    mesos_dns.names(*MASTERS[:2])
+    with pytest.raises(dcos_etcd.DcosError, match=f"default.etcd says {', '.join(MASTERS)}; say it with --masters"):
+        found(machine)
+
+    # Replaced for good, so there are three again.
+    machine.configure(num_masters="3")
+    now = (*MASTERS[:2], "10.93.0.4")
+    mesos_dns.names(*now)
+    known = found(machine)
+    assert (known.addresses, len(known.warnings)) == (now, 1)
+    assert "default.etcd knows 10.93.0.3 too, Mesos-DNS names 10.93.0.1, 10.93.0.2, 10.93.0.4" in known.warnings[0]
+
+    # It joined after this data was written.
+    machine.configure()
+    mesos_dns.names(*MASTERS, "10.93.0.4")
+    assert found(machine).warnings == ()
+
+
+def test_who_only_looks_takes_every_master_that_is_named_or_as_many_as_there_are(
+    machine: Machine, mesos_dns: MesosDns, archive: Path
+) -> None:
+    machine.configure(num_masters="3")
+    machine.nodes(*MASTERS)
+    mesos_dns.names(*MASTERS[:2])
+    known = found(machine, lenient=True)
+    assert (known.addresses, len(known.warnings)) == (MASTERS, 1)
+    assert known.source == f"Mesos-DNS and {machine.state_dir / 'initial-nodes'}"
+    assert "there are 3 masters" in known.warnings[0]
+
+    now = (*MASTERS[:2], "10.93.0.4")
+    mesos_dns.names(*now)
+    known = found(machine, lenient=True)
+    assert (known.addresses, known.source, len(known.warnings)) == (now, "Mesos-DNS", 1)
+
+    mesos_dns.answer = "[]"
+    machine.old_data(archive, *now)
+    known = found(machine, lenient=True)
+    assert (known.addresses, len(known.warnings)) == ((*MASTERS, "10.93.0.4"), 2)
+
+
 @pytest.mark.usefixtures("no_mesos_dns")
 def test_with_nobody_to_tell_the_operator_is_asked(machine: Machine) -> None:
     with pytest.raises(dcos_etcd.DcosError, match=r"Connection refused.*initial-nodes.*give --masters"):
@@ -143,12 +224,7 @@ def test_with_nobody_to_tell_the_operator_is_asked(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("no_mesos_dns")
 def test_a_file_that_the_old_data_contradicts_is_an_error(machine: Machine, archive: Path) -> None:
-    dcos_etcd.restore(
-        archive,
-        data_dir=machine.data_dir,
-        name="etcd-10.93.0.1",
-        initial_cluster={f"etcd-{ip}": f"https://{ip}:2380" for ip in MASTERS},
-    )
+    machine.old_data(archive, *MASTERS)
     machine.nodes(MASTERS[0])
 
     with pytest.raises(dcos_etcd.DcosError, match="not clear who the masters are") as caught:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -124,3 +126,87 @@ def test_without_a_member_the_state_is_existing_until_the_directory_stands(machi
 
     assert seen[:-1] == [(False, "existing")] * (len(seen) - 1)
     assert seen[-1] == (True, "new")
+
+
+@as_root
+@pytest.mark.parametrize("lost", ["nothing", "data", "home"])
+def test_a_second_restore_at_the_same_time_is_refused_or_wins_and_takes_nothing_from_the_other(
+    machine: Machine, archive: Path, lost: str
+) -> None:
+    """The second begins while the first builds its directory; without a home the first has only its parent to lock."""
+    machine.member()
+    if lost != "nothing":
+        shutil.rmtree(machine.data_dir if lost == "data" else machine.state_dir)
+    outcomes: list[object] = []
+
+    def second(_progress: dcos_etcd.Progress) -> None:
+        if not outcomes:
+            outcomes.append(None)
+            outcomes[0] = attempt()
+
+    def attempt(**options: Any) -> object:
+        try:
+            return restored(machine, archive, **options).revision
+        except dcos_etcd.EtcdError as error:
+            return error
+
+    outcomes.append(attempt(progress=second))
+
+    failed, won = sorted(outcomes, key=lambda outcome: isinstance(outcome, int))
+    assert won == dcos_etcd.verify(archive).status.revision
+    assert outcomes.index(won) == (0 if lost == "home" else 1)
+    if lost == "home":
+        assert isinstance(failed, dcos_etcd.DataDirNotEmptyError)
+    else:
+        assert isinstance(failed, dcos_etcd.DataDirInUseError)
+        assert "another restore is under way on this master" in failed.message
+        assert "restore again only if it failed" in failed.message
+        assert failed.path == str(machine.state_dir)
+    assert machine.read("initial-state") == "new"
+    assert len(machine.read("initial-nodes").split(",")) == 3
+    assert (machine.data_dir / "member/snap/db").stat().st_uid == OWNER[0]
+    assert len(machine.kept()) == (1 if lost == "nothing" else 0)
+
+
+@as_root
+def test_a_restore_that_another_one_is_in_the_way_of_changes_nothing(machine: Machine, archive: Path) -> None:
+    machine.member()
+    shutil.rmtree(machine.data_dir)
+    before = machine.state()
+    holder = ["flock", "--exclusive", str(machine.state_dir), "sh", "-c", "echo locked; read end"]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+
+        with pytest.raises(dcos_etcd.DataDirInUseError, match="wait for its end"):
+            restored(machine, archive)
+        other.stdin.close()
+
+    assert machine.state() == before
+    restored(machine, archive)
+    assert machine.read("initial-state") == "new"
+
+
+@as_root
+def test_what_another_restore_wrote_into_a_home_that_was_not_there_stays(machine: Machine, archive: Path) -> None:
+    shutil.rmtree(machine.state_dir)
+    written = {"initial-nodes": "of the other", "initial-state": "existing", ".initial-state.restore": "new"}
+    descriptors: list[int] = []
+
+    def begin(_progress: dcos_etcd.Progress) -> None:
+        if not descriptors:
+            machine.state_dir.mkdir(parents=True, exist_ok=True)
+            descriptors.append(os.open(machine.state_dir, os.O_RDONLY))
+            fcntl.flock(descriptors[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name, text in written.items():
+                (machine.state_dir / name).write_text(text)
+
+    try:
+        with pytest.raises(dcos_etcd.DataDirInUseError, match="another restore is under way"):
+            restored(machine, archive, progress=begin)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    assert {path.name: path.read_text() for path in machine.state_dir.iterdir()} == written

@@ -6,6 +6,7 @@ key, a value, or what a certificate holds.
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -80,7 +81,8 @@ def diagnostic(
     """Ask etcd on every master, compare what they say, and judge it.
 
     Args:
-        masters: Addresses of all masters; `None` asks Mesos-DNS, and `initial-nodes` when that does not answer.
+        masters: Addresses of all masters; `None` asks Mesos-DNS, and takes every master that is named where that
+            is contradicted or silent.
         dial_timeout: As in `dcos_etcd.diagnose`.
         command_timeout: As in `dcos_etcd.diagnose`.
         root: What stands before every path of DC/OS.
@@ -92,7 +94,8 @@ def diagnostic(
     profile = _profile.read(root)
     findings: list[Finding] = []
     known = _find(profile, masters, findings)
-    hosts = known.addresses or (profile.address,)
+    # Whatever others say of it, this master's own etcd is asked before it is called silent.
+    hosts = tuple(dict.fromkeys((*known.addresses, profile.address)))
     try:
         diagnosis = api.diagnose(
             [profile.endpoint(host) for host in hosts],
@@ -289,10 +292,14 @@ def _start_files(profile: Profile) -> list[Finding]:
 
 
 def _left_over(profile: Profile) -> list[Finding]:
-    """Find what a restore leaves that was killed after it had exchanged the directories."""
+    """Find what a restore leaves that was killed after it had exchanged the directories: beside the directory itself.
+
+    Where the data directory's name is a link, that is elsewhere, and so is what lies beside it.
+    """
     try:
-        found = sorted(profile.state_dir.glob(".default.etcd.exchange-*"))
-    except OSError:
+        real = profile.data_dir.resolve()
+        found = sorted(real.parent.glob(f".{glob.escape(real.name)}.exchange-*"))
+    except (OSError, RuntimeError):  # the latter is a loop of links, up to Python 3.12
         return []
     return [
         _finding(

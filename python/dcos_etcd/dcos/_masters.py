@@ -2,27 +2,38 @@
 
 `--masters` decides where it is given; another source that says otherwise is told as a warning. Without it:
 
-| Mesos-DNS | `initial-nodes` | the masters are |
+| Mesos-DNS | what else is known | the masters are |
 |---|---|---|
-| answers | absent, or names the same | those |
-| answers | names some of them, this master too | those of Mesos-DNS, and a warning |
-| answers | names another one | an error that shows both |
-| does not answer | there | those of `initial-nodes` |
-| does not answer | there, but the old data directory knows other members | an error that shows both |
-| does not answer | there, but `num_masters` of DC/OS's configuration is another number | an error that shows both |
-| does not answer | absent | an error that asks for `--masters` |
+| answers | nothing that says otherwise | those |
+| answers | `initial-nodes` names some of them, this master too | those of Mesos-DNS, and a warning |
+| answers | `initial-nodes` names another one, or lacks this master | an error that shows both |
+| answers | `num_masters` of DC/OS's configuration is another number | an error that shows both |
+| answers | the old data directory knows another member, and `num_masters` is not told | an error that shows both |
+| answers | the old data directory knows another member, and `num_masters` is their number | those, and a warning |
+| does not answer | `initial-nodes`, and nothing that says otherwise | those of `initial-nodes` |
+| does not answer | `initial-nodes`, but the old data directory knows other members | an error that shows both |
+| does not answer | `initial-nodes`, but `num_masters` is another number | an error that shows both |
+| does not answer | no `initial-nodes` | an error that asks for `--masters` |
+
+Mesos-DNS names the masters whose mesos-master lives: one that is down for an hour is missing, as is one that is gone
+for good. Only the number of masters tells these apart, which DC/OS fixes when it is installed: with one down there are
+too few, and with one replaced as many as ever.
 
 A file that names some of the masters is what DC/OS leaves: it writes it once, when a master joins, with the masters
 that were there by then.
+
+What only looks takes every master that any source names, where those rules make an error; but those of Mesos-DNS alone
+where the number of masters is theirs.
 """
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -60,7 +71,7 @@ def find(profile: Profile, given: str | Iterable[str] | None, *, lenient: bool =
     Args:
         profile: This master.
         given: What the operator says.
-        lenient: Make disagreements warnings; what only looks takes the better source then.
+        lenient: Make disagreements warnings; what only looks had better look at too many.
 
     Raises:
         DcosError: Sources disagree, or there is none.
@@ -69,55 +80,90 @@ def find(profile: Profile, given: str | Iterable[str] | None, *, lenient: bool =
     wanted = None if given is None else _given(given)
     asked, silence = _ask_mesos_dns(profile)
     noted, unreadable = _read_initial_nodes(profile)
-    sources = {"Mesos-DNS": asked, str(profile.initial_nodes): noted}
+    told = _Told(profile=profile, asked=asked, noted=noted, known=_read_members(profile))
     if wanted is not None:
         warnings = tuple(
-            f"--masters says {_shown(wanted)}, {name} says {_shown(found)}: --masters decides"
-            for name, found in sources.items()
-            if found is not None and set(found) != set(wanted)
+            f"--masters says {_shown(wanted)}, {name} says {said}: --masters decides"
+            for name, said in told.against(wanted).items()
         )
         return Masters(addresses=wanted, source="--masters", warnings=warnings)
     if asked is not None:
-        if noted is None or set(noted) == set(asked):
-            return Masters(addresses=asked, source="Mesos-DNS")
-        if set(noted) < set(asked) and profile.address in noted:
-            earlier = (
-                f"{profile.initial_nodes} names {_shown(noted)} alone, Mesos-DNS {_shown(asked)}: taken from there"
-            )
-            return Masters(addresses=asked, source="Mesos-DNS", warnings=(earlier,))
-        shown = {name: _shown(found) for name, found in sources.items()}
-        return _settled(asked, "Mesos-DNS", shown, lenient=lenient)
+        return _by_mesos_dns(told, asked, lenient=lenient)
     if noted is None:
         raise DcosError(
             f"nobody tells who the masters are: Mesos-DNS ({profile.mesos_dns}): {silence}; {unreadable}; give "
             "--masters IP,..."
         )
-    found = _settled(noted, str(profile.initial_nodes), _contradicting(profile, noted), lenient=lenient)
+    source = str(profile.initial_nodes)
+    found = Masters(addresses=noted, source=source)
+    if told.against(noted):
+        found = _unsettled(told, found, lenient=lenient)
     warnings = (f"Mesos-DNS did not tell the masters ({silence}): taken from {found.source}", *found.warnings)
     if noted == (profile.address,):
-        warnings = (*warnings, f"{found.source} names this master alone; if there are others, give --masters IP,...")
-    return Masters(addresses=noted, source=found.source, warnings=warnings)
+        warnings = (*warnings, f"{source} names this master alone; if there are others, give --masters IP,...")
+    return replace(found, warnings=warnings)
 
 
-def _contradicting(profile: Profile, noted: tuple[str, ...]) -> dict[str, str]:
-    """Say what speaks against `initial-nodes`, itself included; nothing when all that is known agrees."""
-    others = {}
-    known = _read_members(profile)
-    if known is not None and set(known) != set(noted):
-        others[str(profile.data_dir)] = _shown(known)
-    if profile.number not in (None, len(noted)):
-        others[str(profile.config)] = f"there are {profile.number} masters"
-    return {str(profile.initial_nodes): _shown(noted), **others} if others else {}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """What every source says; `None` is one that says nothing."""
+
+    profile: Profile
+    asked: tuple[str, ...] | None
+    noted: tuple[str, ...] | None
+    known: tuple[str, ...] | None
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Those that name masters, by what people call them."""
+        profile = self.profile
+        every = {
+            "Mesos-DNS": self.asked,
+            str(profile.initial_nodes): self.noted,
+            str(profile.data_dir): self.known,
+        }
+        return {name: found for name, found in every.items() if found is not None}
+
+    def against(self, masters: tuple[str, ...]) -> dict[str, str]:
+        """Say what each source says that says otherwise."""
+        others = {name: _shown(found) for name, found in self.named.items() if set(found) != set(masters)}
+        if self.profile.number not in (None, len(masters)):
+            others[str(self.profile.config)] = f"there are {self.profile.number} masters"
+        return others
 
 
-def _settled(found: tuple[str, ...], source: str, contradicting: dict[str, str], *, lenient: bool) -> Masters:
-    if not contradicting:
-        return Masters(addresses=found, source=source)
-    words = "; ".join(f"{name} says {said}" for name, said in contradicting.items())
+def _by_mesos_dns(told: _Told, asked: tuple[str, ...], *, lenient: bool) -> Masters:
+    profile = told.profile
+    noted = set(told.noted or asked)
+    strangers = tuple(host for host in told.known or () if host not in asked)
+    found = Masters(addresses=asked, source="Mesos-DNS")
+    of_that_number = profile.number == len(asked)
+    joined_since = noted == set(asked) or (noted < set(asked) and profile.address in noted)
+    if not joined_since or (strangers and not of_that_number) or profile.number not in (None, len(asked)):
+        return _unsettled(told, found, lenient=lenient, alone=of_that_number)
+    warnings = []
+    if noted != set(asked):
+        earlier = f"{profile.initial_nodes} names {_shown(told.noted)} alone, Mesos-DNS {_shown(asked)}"
+        warnings.append(f"{earlier}: taken from there")
+    if strangers:
+        warnings.append(
+            f"{profile.data_dir} knows {_shown(strangers)} too, Mesos-DNS names {_shown(asked)}, and there are "
+            f"{profile.number} masters ({profile.config}): taken for replaced; if that is not so, give --masters IP,..."
+        )
+    return replace(found, warnings=tuple(warnings))
+
+
+def _unsettled(told: _Told, found: Masters, *, lenient: bool, alone: bool = False) -> Masters:
+    """Refuse, or give what is better to look at: every master that is named, unless those `alone` will do."""
+    said = {found.source: _shown(found.addresses), **told.against(found.addresses)}
+    words = "; ".join(f"{name} says {what}" for name, what in said.items())
     message = f"it is not clear who the masters are: {words}"
-    if lenient:
-        return Masters(addresses=found, source=source, warnings=(message,))
-    raise DcosError(f"{message}; say it with --masters IP,...")
+    if not lenient:
+        raise DcosError(f"{message}; say it with --masters IP,...")
+    every = _ordered(host for named in told.named.values() for host in named)
+    if alone or set(every) == set(found.addresses):
+        return replace(found, warnings=(message,))
+    return Masters(addresses=every, source=" and ".join(told.named), warnings=(message,))
 
 
 def _given(given: str | Iterable[str]) -> tuple[str, ...]:
@@ -146,7 +192,7 @@ def _ask_mesos_dns(profile: Profile) -> tuple[tuple[str, ...] | None, str]:
         return None, f"{error.reason}"
     except OSError as error:
         return None, error.strerror or str(error) or type(error).__name__
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
         return None, "it does not answer with a list of hosts"
     except DcosError as error:
         return None, error.message

@@ -19,6 +19,9 @@ old member (no log), the state is `existing` from before the building on, and a 
 stands. Where the file system cannot exchange two names, one instant has no directory at that place: a start fails in
 it, and the next restore puts the old directory back first.
 
+One restore at a time: the second one on a master is refused before it looks at anything. Its undoing would put back
+what it saw at its start, which the first one has replaced.
+
 An error, and Ctrl-C, undo the steps that were done, the swap too. From the swap on signals are passed over until the
 end, which is milliseconds away.
 
@@ -37,7 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd import _core, api
-from dcos_etcd.dcos import _files, _masters, _profile, _service
+from dcos_etcd.dcos import _files, _lock, _masters, _profile, _service
 from dcos_etcd.exceptions import DataDirInUseError, DcosError
 
 if TYPE_CHECKING:
@@ -95,7 +98,7 @@ def restore(
         progress: As in `dcos_etcd.restore`.
 
     Raises:
-        DataDirInUseError: etcd runs on this master.
+        DataDirInUseError: etcd runs on this master, or another restore does.
         DcosError: This is no DC/OS master, not among the masters, or it is not clear who they are.
         PermissionError: The caller is not root.
         NoSpaceError: There is no room.
@@ -107,50 +110,51 @@ def restore(
     _profile.demand_root("restore on a DC/OS master")
     Path(path).stat()
     profile = _profile.read(root)
-    _refuse_running(profile)
-    known = _masters.find(profile, masters)
-    if profile.address not in known.addresses:
-        raise DcosError(
-            f"this master, {profile.address}, is not among the masters {', '.join(known.addresses)} (from "
-            f"{known.source}): restore on those, or name all masters with --masters"
-        )
-    exchange = _Exchange(profile, known.addresses, _profile.owner(profile))
-    before = _known_of(profile)
-    plan: dict[str, Any] = {
-        "data_dir": profile.data_dir,
-        "name": _profile.member_name(profile.address),
-        "initial_cluster": exchange.initial_cluster,
-        "initial_cluster_token": _profile.TOKEN if initial_cluster_token is None else initial_cluster_token,
-        "derive_token": initial_cluster_token is None,
-        "existing": "discard" if discard_old else "keep",
-        "carry_over": _CARRIED,
-        "owner": exchange.owner,
-        "bump_revision": bump_revision,
-        "mark_compacted": mark_compacted,
-        "revision": revision,
-        "prefixes": prefixes,
-        "exclude_prefixes": exclude_prefixes,
-        "compact": compact,
-        "clear_alarms": clear_alarms,
-        "disable_auth": disable_auth,
-        "drop_leases": drop_leases,
-        "skip_hash_check": skip_hash_check,
-        "progress": progress,
-    }
-    if dry_run:
-        report = api.restore(path, dry_run=True, **plan)
-    else:
-        report = exchange.run(
-            lambda: api.restore(path, handover=exchange, **plan),
-            fenced=_has_log(profile),
-        )
-    warnings = (*known.warnings, *report.warnings)
-    if before is not None and before.cluster_id == report.cluster_id:
-        warnings = (*warnings, _same_cluster(report))
-    if report.snapshot_members > len(known.addresses):
-        warnings = (*warnings, _fewer_masters(report, known))
-    steps = (*report.steps, f"write {profile.initial_nodes} and {profile.initial_state} for the start script")
-    return dataclasses.replace(report, steps=steps, warnings=warnings)
+    with _lock.Lock(profile.state_dir) as lock:
+        _refuse_running(profile)
+        known = _masters.find(profile, masters)
+        if profile.address not in known.addresses:
+            raise DcosError(
+                f"this master, {profile.address}, is not among the masters {', '.join(known.addresses)} (from "
+                f"{known.source}): restore on those, or name all masters with --masters"
+            )
+        exchange = _Exchange(profile, known.addresses, _profile.owner(profile), lock)
+        before = _known_of(profile)
+        plan: dict[str, Any] = {
+            "data_dir": profile.data_dir,
+            "name": _profile.member_name(profile.address),
+            "initial_cluster": exchange.initial_cluster,
+            "initial_cluster_token": _profile.TOKEN if initial_cluster_token is None else initial_cluster_token,
+            "derive_token": initial_cluster_token is None,
+            "existing": "discard" if discard_old else "keep",
+            "carry_over": _CARRIED,
+            "owner": exchange.owner,
+            "bump_revision": bump_revision,
+            "mark_compacted": mark_compacted,
+            "revision": revision,
+            "prefixes": prefixes,
+            "exclude_prefixes": exclude_prefixes,
+            "compact": compact,
+            "clear_alarms": clear_alarms,
+            "disable_auth": disable_auth,
+            "drop_leases": drop_leases,
+            "skip_hash_check": skip_hash_check,
+            "progress": progress,
+        }
+        if dry_run:
+            report = api.restore(path, dry_run=True, **plan)
+        else:
+            report = exchange.run(
+                lambda: api.restore(path, handover=exchange, **plan),
+                fenced=_has_log(profile),
+            )
+        warnings = (*known.warnings, *report.warnings)
+        if before is not None and before.cluster_id == report.cluster_id:
+            warnings = (*warnings, _same_cluster(report))
+        if report.snapshot_members > len(known.addresses):
+            warnings = (*warnings, _fewer_masters(report, known))
+        steps = (*report.steps, f"write {profile.initial_nodes} and {profile.initial_state} for the start script")
+        return dataclasses.replace(report, steps=steps, warnings=warnings)
 
 
 def _known_of(profile: _profile.Profile) -> Inspection | None:
@@ -194,9 +198,12 @@ def _refuse_running(profile: _profile.Profile) -> None:
 class _Exchange:
     """What has to happen around the swap of the data directories: see the module."""
 
-    def __init__(self, profile: _profile.Profile, masters: tuple[str, ...], owner: tuple[int, int]) -> None:
+    def __init__(
+        self, profile: _profile.Profile, masters: tuple[str, ...], owner: tuple[int, int], lock: _lock.Lock
+    ) -> None:
         self.profile = profile
         self.owner = owner
+        self.lock = lock
         self.initial_cluster = ",".join(
             f"{_profile.member_name(master)}={_profile.peer_url(master)}" for master in masters
         )
@@ -206,9 +213,9 @@ class _Exchange:
 
     def run(self, work: Any, *, fenced: bool) -> RestoreReport:  # noqa: ANN401 - a call of the API
         """Do `work`; whatever it raises, the files are then as they were, unless the new directory stands."""
-        self._were = [_files.Before.of(path) for path in (self.profile.initial_nodes, self.profile.initial_state)]
         try:
-            if not fenced and self.profile.state_dir.is_dir():
+            self._remember()
+            if not fenced and self.lock.home_held:
                 self._write_state("existing")
             report: RestoreReport = work()
         except BaseException:
@@ -221,6 +228,9 @@ class _Exchange:
 
     def before(self) -> None:
         """Look a last time, and let the files speak for the new member."""
+        # There is a home by now. Where there was none, another restore may have begun in it, or be done.
+        self.lock.take()
+        self._remember()
         _refuse_running(self.profile)
         self._hold_signals()
         self._write_state("existing")
@@ -236,7 +246,14 @@ class _Exchange:
     def _write_state(self, state: str) -> None:
         _files.write(self.profile.initial_state, state.encode(), mode=_MODE, owner=self.owner)
 
+    def _remember(self) -> None:
+        """Keep what the files are; what was seen of them without the lock is nothing to put back."""
+        if not self._were and self.lock.home_held:
+            self._were = [_files.Before.of(path) for path in (self.profile.initial_nodes, self.profile.initial_state)]
+
     def _put_back(self) -> None:
+        if not self._were:  # then nothing was written either
+            return
         for path in (self.profile.initial_nodes, self.profile.initial_state):
             _files.forget(path)
         for was in self._were:
