@@ -162,7 +162,7 @@ def begin(
         bar = opening.enter_context(ExitStack())
         callback = bar.enter_context(reporting(progress))
         # A cluster that does not answer is told of at once, before files are inflated and indexed.
-        newest = []
+        newest: list[int | None] = []
         for side, revision in zip((a, b), revisions, strict=True):
             newest.append((yield from _asked(side, revision, start, cluster)))
         side_a = yield from _side(a, revisions[0], newest[0], cluster, opening)

@@ -141,7 +141,7 @@ def _by_mesos_dns(told: _Told, asked: tuple[str, ...], *, lenient: bool) -> Mast
     joined_since = noted == set(asked) or (noted < set(asked) and profile.address in noted)
     if not joined_since or (strangers and not of_that_number) or profile.number not in (None, len(asked)):
         return _unsettled(told, found, lenient=lenient, alone=of_that_number)
-    warnings = []
+    warnings: list[str] = []
     if noted != set(asked):
         earlier = f"{profile.initial_nodes} names {_shown(told.noted)} alone, Mesos-DNS {_shown(asked)}"
         warnings.append(f"{earlier}: taken from there")
