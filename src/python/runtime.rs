@@ -3,8 +3,10 @@
 use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::process;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use futures::TryFutureExt;
 use pyo3::prelude::*;
@@ -21,6 +23,16 @@ use crate::error::{Error, Result};
 /// A child of `fork` inherits the runtime without its threads: it makes its own. The lock is held only by a thread
 /// that is attached to Python, as the one that forks is, so no child inherits it locked.
 static RUNTIME: Mutex<Option<(u32, Arc<Runtime>)>> = Mutex::new(None);
+
+/// Threads of the runtime that are attached to Python, or about to be.
+///
+/// An interpreter that is finalized ends a thread that wants to attach to it again, wherever that is, and with it the
+/// process. The last that such a thread does is to wake up the event loop, after which the program may end at any moment.
+static ATTACHED: AtomicUsize = AtomicUsize::new(0);
+/// Whether the interpreter is about to be finalized: nobody attaches from now on.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+/// For so long the end of the program waits for those threads, which have but to hand a result over.
+const LEAVE: Duration = Duration::from_secs(10);
 
 /// Runs `work` to its end on the calling thread, without the GIL.
 ///
@@ -88,7 +100,7 @@ pub(super) async fn aside_waiting<T: Send + 'static>(
     aside(move || handle.block_on(work)).await
 }
 
-fn runtime(_attached: Python<'_>) -> PyResult<Arc<Runtime>> {
+fn runtime(py: Python<'_>) -> PyResult<Arc<Runtime>> {
     let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     match slot.take() {
         Some((pid, runtime)) if pid == process::id() => {
@@ -101,8 +113,49 @@ fn runtime(_attached: Python<'_>) -> PyResult<Arc<Runtime>> {
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("dcos-etcd").enable_all().build()?;
     let runtime = Arc::new(runtime);
+    // The threads that a parent had are not here.
+    ATTACHED.store(0, Ordering::SeqCst);
+    py.import("atexit")?.call_method1("register", (wrap_pyfunction!(leave, py)?,))?;
     *slot = Some((process::id(), Arc::clone(&runtime)));
     Ok(runtime)
+}
+
+/// Waits, before the interpreter is finalized, until no thread of the runtime is attached to it.
+#[pyfunction]
+fn leave(py: Python<'_>) {
+    py.detach(|| {
+        LEAVING.store(true, Ordering::SeqCst);
+        let begun = Instant::now();
+        while ATTACHED.load(Ordering::SeqCst) > 0 && begun.elapsed() < LEAVE {
+            sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+/// A thread that is counted.
+struct Attached;
+
+impl Attached {
+    /// `None` when it is too late to attach.
+    fn new() -> Option<Self> {
+        // In this order: whoever is not waited for sees that it is too late.
+        ATTACHED.fetch_add(1, Ordering::SeqCst);
+        let counted = Self;
+        (!LEAVING.load(Ordering::SeqCst)).then_some(counted)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        ATTACHED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Does `work`, which attaches to Python, unless that is about to end.
+fn attached(work: impl FnOnce()) {
+    if let Some(_counted) = Attached::new() {
+        work();
+    }
 }
 
 /// The runtime in which the calling thread is, for `pyo3_async_runtimes`, whose own one a child of `fork` could not
@@ -131,7 +184,7 @@ impl generic::Runtime for Ours {
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Self::JoinHandle {
-        Box::pin(tokio::task::spawn_blocking(work).map_err(Panicked))
+        Box::pin(tokio::task::spawn_blocking(|| attached(work)).map_err(Panicked))
     }
 }
 
