@@ -30,7 +30,7 @@ pub struct Member {
     /// Member id.
     #[serde(rename = "ID", default, skip_serializing_if = "is_zero")]
     pub id: u64,
-    /// Its name; empty for a member that was added and has never started.
+    /// Its name; empty for a member that was added and has never started. A restore writes names.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where the other members talk to it.
@@ -45,9 +45,10 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether it was added to the cluster and has never started: it publishes name and client URLs when it does.
+    /// Whether it has never started in this cluster: it publishes its client URLs when it does. The name tells nothing:
+    /// a restore writes the names of all members, and etcd 3.6 and later list what is written.
     pub fn is_unstarted(&self) -> bool {
-        self.name.is_empty() && self.client_urls.is_empty()
+        self.client_urls.is_empty()
     }
 
     /// `name (hex id)`, or the id alone where there is no name.
@@ -260,6 +261,15 @@ mod tests {
             r#"{"ID":7,"peerURLs":["http://a:2380"],"isLearner":true}"#
         );
         assert!(member.is_unstarted());
+    }
+
+    #[test]
+    fn name_that_a_restore_wrote_starts_no_member() {
+        let restored = Member { id: 7, name: "m3".to_owned(), ..Member::default() };
+        let started = Member { client_urls: vec!["http://a:2379".to_owned()], ..restored.clone() };
+
+        assert!(restored.is_unstarted());
+        assert!(!started.is_unstarted());
     }
 
     #[test]
