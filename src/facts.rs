@@ -202,13 +202,30 @@ impl EndpointFacts {
     }
 }
 
+/// One of several looks at endpoints that gave one member id, taken one after another. None of the numbers ever falls
+/// within one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The endpoint that was asked.
+    pub endpoint: String,
+    /// Raft term.
+    pub raft_term: u64,
+    /// Committed raft index.
+    pub raft_index: u64,
+    /// Revision of the key space.
+    pub revision: i64,
+}
+
 /// What all endpoints told: the whole input of a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// The member list of the first endpoint that gave one; none when nobody did.
     pub list: Option<MemberList>,
-    /// One entry a member that was found, and one for each given endpoint that could not be told to be a member's.
+    /// One entry a server that was found, and one for each given endpoint that could not be told to be a member's.
     pub endpoints: Vec<EndpointFacts>,
+    /// Looks in turn at two endpoints that gave one member id, in the order in which they were taken: a list a pair.
+    #[serde(default)]
+    pub looks: Vec<Vec<Look>>,
     /// Every alarm that any member listed.
     pub alarms: Vec<Alarm>,
     /// The member list of each endpoint that gave one, by endpoint.
@@ -282,6 +299,7 @@ mod tests {
                 linearizable: Some(ReadProbe { healthy: true, took_seconds: 0.25, error: None }),
                 ..EndpointFacts::default()
             }],
+            looks: vec![vec![Look { endpoint: "http://a:2379".to_owned(), raft_term: 2, raft_index: 9, revision: 1 }]],
             alarms: vec![Alarm { member_id_hex: "7".to_owned(), alarm: "NOSPACE".to_owned() }],
             views: BTreeMap::from([("http://a:2379".to_owned(), MemberList::default())]),
         };
