@@ -67,8 +67,8 @@ fn quorum(facts: &Facts, cluster: &str, members: &BTreeMap<u64, &Member>, findin
     let voters: Vec<u64> = members.values().filter(|member| !member.is_learner).map(|member| member.id).collect();
     let duplicates = duplicates(facts);
     let reached = own().filter(|entry| {
-        let votes = entry.member_id.is_some_and(|id| voters.contains(&id));
-        entry.reachable && votes && !duplicates.contains(entry.endpoint.as_str())
+        let counts = entry.member_id.is_some_and(|id| voters.contains(&id));
+        entry.reachable && counts && !duplicates.contains(entry.endpoint.as_str())
     });
     let names: Vec<String> = reached.map(EndpointFacts::label).collect();
     let needed = voters.len() / 2 + 1;
