@@ -30,7 +30,7 @@ pub struct Member {
     /// Member id.
     #[serde(rename = "ID", default, skip_serializing_if = "is_zero")]
     pub id: u64,
-    /// Its name; empty for a member that was added and has never started.
+    /// Its name; empty for a member that was added and has never started. A restore writes names.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where the other members talk to it.
@@ -45,9 +45,10 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether it was added to the cluster and has never started: it publishes name and client URLs when it does.
+    /// Whether it has never started in this cluster: it publishes its client URLs when it does. The name tells nothing:
+    /// a restore writes the names of all members, and etcd 3.6 and later list what is written.
     pub fn is_unstarted(&self) -> bool {
-        self.name.is_empty() && self.client_urls.is_empty()
+        self.client_urls.is_empty()
     }
 
     /// `name (hex id)`, or the id alone where there is no name.
@@ -201,13 +202,30 @@ impl EndpointFacts {
     }
 }
 
+/// One of several looks at endpoints that gave one member id, taken one after another. None of the numbers ever falls
+/// within one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The endpoint that was asked.
+    pub endpoint: String,
+    /// Raft term.
+    pub raft_term: u64,
+    /// Committed raft index.
+    pub raft_index: u64,
+    /// Revision of the key space.
+    pub revision: i64,
+}
+
 /// What all endpoints told: the whole input of a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// The member list of the first endpoint that gave one; none when nobody did.
     pub list: Option<MemberList>,
-    /// One entry a member that was found, and one for each given endpoint that could not be told to be a member's.
+    /// One entry a server that was found, and one for each given endpoint that could not be told to be a member's.
     pub endpoints: Vec<EndpointFacts>,
+    /// Looks in turn at two endpoints that gave one member id, in the order in which they were taken: a list a pair.
+    #[serde(default)]
+    pub looks: Vec<Vec<Look>>,
     /// Every alarm that any member listed.
     pub alarms: Vec<Alarm>,
     /// The member list of each endpoint that gave one, by endpoint.
@@ -263,6 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn name_that_a_restore_wrote_starts_no_member() {
+        let restored = Member { id: 7, name: "m3".to_owned(), ..Member::default() };
+        let started = Member { client_urls: vec!["http://a:2379".to_owned()], ..restored.clone() };
+
+        assert!(restored.is_unstarted());
+        assert!(!started.is_unstarted());
+    }
+
+    #[test]
     fn facts_survive_being_saved() {
         let facts = Facts {
             list: Some(MemberList::default()),
@@ -272,6 +299,7 @@ mod tests {
                 linearizable: Some(ReadProbe { healthy: true, took_seconds: 0.25, error: None }),
                 ..EndpointFacts::default()
             }],
+            looks: vec![vec![Look { endpoint: "http://a:2379".to_owned(), raft_term: 2, raft_index: 9, revision: 1 }]],
             alarms: vec![Alarm { member_id_hex: "7".to_owned(), alarm: "NOSPACE".to_owned() }],
             views: BTreeMap::from([("http://a:2379".to_owned(), MemberList::default())]),
         };

@@ -9,10 +9,11 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use super::rules::duplicates::{contradictions, duplicates, told_apart};
 use super::rules::replication::NOTICEABLE_LAG;
 use crate::client::{Access, Connection, Connector, EndpointUrl, Failure, FailureKind};
 use crate::error::Result;
-use crate::facts::{Alarm, EndpointFacts, Facts, MemberList, MemberStatus};
+use crate::facts::{Alarm, EndpointFacts, Facts, Look, MemberList, MemberStatus};
 use crate::hex::hex_id;
 
 /// Endpoints that are asked at most: etcd clusters have up to nine members or so, and a member list is only a claim.
@@ -22,14 +23,20 @@ const MOST_ENDPOINTS: usize = 64;
 /// heartbeat, 0.1 s by default and seldom more than 0.5 s where the members are far apart.
 const CATCH_UP_TIME: Duration = Duration::from_secs(1);
 
+/// Times that two endpoints with one member id are looked at in turn. Two servers that stand still meet at one index in
+/// at most one of them, since each raises the second one's, so two contradict one another: as many as are needed.
+const LOOKS_IN_TURN: usize = 3;
+
 /// Gathers the facts of the cluster behind `access`.
 ///
 /// # Errors
 /// `InvalidArgument` and `Io` for options and files that can't be used. What fails on the way is a fact.
 pub async fn gather(access: &Access) -> Result<Facts> {
     let connector = Connector::new(access)?;
-    let answers = ask_everybody(&connector).await;
+    let mut answers = ask_everybody(&connector).await;
+    let looks = tell_apart(&mut answers).await;
     let (mut facts, connections) = arrange(answers);
+    facts.looks = looks;
     ask_laggards_again(&mut facts, &connections).await;
     hash_key_spaces(&mut facts, &connections).await;
     Ok(facts)
@@ -41,6 +48,8 @@ struct Answer {
     order: usize,
     /// The member whose list entry named this URL.
     expected: Option<u64>,
+    /// Whether it is another server than the one that gave its member id before.
+    apart: bool,
     facts: EndpointFacts,
     list: Option<MemberList>,
     alarms: Vec<Alarm>,
@@ -75,7 +84,7 @@ async fn ask_everybody(connector: &Connector) -> Vec<Answer> {
 
 async fn ask(connector: &Connector, endpoint: EndpointUrl, order: usize, expected: Option<u64>) -> Answer {
     let facts = EndpointFacts { endpoint: endpoint.to_string(), given: expected.is_none(), ..EndpointFacts::default() };
-    let mut answer = Answer { order, expected, facts, list: None, alarms: Vec::new(), connection: None };
+    let mut answer = Answer { order, expected, apart: false, facts, list: None, alarms: Vec::new(), connection: None };
     let connection = match Box::pin(connector.connect(&endpoint)).await {
         Ok(connection) => connection,
         Err(failure) => {
@@ -188,7 +197,80 @@ fn identify(facts: &mut EndpointFacts, member_id: u64) {
     facts.member_id_hex = Some(hex_id(member_id));
 }
 
-/// One entry a member, whatever number of endpoints led to it; dead endpoints get the member that they belong to.
+/// Finds out which of the answers with one member id come of one server, and returns what was seen on the way.
+///
+/// One server answers at several URLs, and that is well. But servers that were started with one peer URL and token have
+/// one member id too, and so has a copy of a member's directory.
+async fn tell_apart(answers: &mut [Answer]) -> Vec<Vec<Look>> {
+    let mut looks = Vec::new();
+    let mut servers: Vec<&Answer> = Vec::new();
+    for answer in answers.iter_mut() {
+        let id = answer.facts.member_id;
+        if !answer.facts.reachable || id.is_none() || (answer.expected.is_some() && answer.expected != id) {
+            continue;
+        }
+        let namesakes: Vec<&Answer> = servers.iter().copied().filter(|server| server.facts.member_id == id).collect();
+        answer.apart = !namesakes.is_empty();
+        for server in &namesakes {
+            if other_cluster(&server.facts, &answer.facts) {
+                continue;
+            }
+            let seen = look_in_turn(server, answer).await;
+            answer.apart &= told_apart(&seen);
+            looks.push(seen);
+            if !answer.apart {
+                break;
+            }
+        }
+        if answer.apart || namesakes.is_empty() {
+            servers.push(answer);
+        }
+    }
+    looks
+}
+
+fn other_cluster(one: &EndpointFacts, other: &EndpointFacts) -> bool {
+    one.cluster_id_hex.is_some() && other.cluster_id_hex.is_some() && one.cluster_id_hex != other.cluster_id_hex
+}
+
+/// Looks at both in turn, until enough contradicts that they are one server. Fewer looks than planned, or none, where a
+/// server does not tell.
+async fn look_in_turn(first: &Answer, second: &Answer) -> Vec<Look> {
+    let commits = |answer: &Answer| answer.facts.linearizable.as_ref().is_some_and(|read| read.healthy);
+    let mut looks: Vec<Look> = look(first).await.into_iter().collect();
+    for _ in 0..LOOKS_IN_TURN {
+        if looks.is_empty() || told_apart(&looks) {
+            break;
+        }
+        // Servers with equal data can be told apart by what only one of them commits: the list of alarms goes through
+        // its log, and changes nothing.
+        if contradictions(&looks) == 0
+            && commits(second)
+            && let Some(connection) = &second.connection
+        {
+            let _ = connection.alarms().await;
+        }
+        for answer in [second, first] {
+            match look(answer).await {
+                Some(seen) => looks.push(seen),
+                None => return looks,
+            }
+        }
+    }
+    looks
+}
+
+async fn look(answer: &Answer) -> Option<Look> {
+    let status = status_of(answer.connection.as_ref()).await?;
+    (Some(status.member_id) == answer.facts.member_id).then(|| Look {
+        endpoint: answer.facts.endpoint.clone(),
+        raft_term: status.raft_term,
+        raft_index: status.raft_index,
+        revision: status.revision,
+    })
+}
+
+/// One entry a server, whatever number of endpoints led to it; dead endpoints get the member that they belong to.
 fn arrange(mut answers: Vec<Answer>) -> (Facts, BTreeMap<String, Connection>) {
     let mut facts = Facts::default();
     let mut connections = BTreeMap::new();
@@ -212,7 +294,7 @@ fn arrange(mut answers: Vec<Answer>) -> (Facts, BTreeMap<String, Connection>) {
         if let Some(id) = entry.member_id {
             let dead_detour = !entry.reachable && !entry.given && reached.contains(&id);
             let dead_given = !entry.reachable && entry.given;
-            if dead_detour || (!seen.insert(id) && !dead_given) {
+            if dead_detour || (!answer.apart && !seen.insert(id) && !dead_given) {
                 continue;
             }
             if dead_given && reached.contains(&id) {
@@ -265,10 +347,12 @@ fn same_url(one: &str, other: &str) -> bool {
 /// Asks those behind the newest raft index again: members are not asked at one instant, and what a busy cluster
 /// committed in between is no lag.
 async fn ask_laggards_again(facts: &mut Facts, connections: &BTreeMap<String, Connection>) {
-    let newest = facts.endpoints.iter().filter_map(|entry| entry.raft_index).max().unwrap_or_default();
-    let lags = |index: u64| newest.saturating_sub(index) >= NOTICEABLE_LAG;
-    let mut laggards: Vec<&mut EndpointFacts> =
-        facts.endpoints.iter_mut().filter(|entry| entry.raft_index.is_some_and(lags)).collect();
+    let apart: BTreeSet<String> = duplicates(facts).into_iter().map(str::to_owned).collect();
+    let mut members: Vec<&mut EndpointFacts> =
+        facts.endpoints.iter_mut().filter(|entry| !apart.contains(&entry.endpoint)).collect();
+    let newest = members.iter().filter_map(|entry| entry.raft_index).max().unwrap_or_default();
+    members.retain(|entry| entry.raft_index.is_some_and(|index| newest.saturating_sub(index) >= NOTICEABLE_LAG));
+    let mut laggards = members;
     if laggards.is_empty() {
         return;
     }
@@ -283,11 +367,14 @@ async fn status_of(connection: Option<&Connection>) -> Option<MemberStatus> {
     connection?.status().await.ok()
 }
 
-/// Hashes the key space of the members of each cluster at the newest revision that all of them have.
+/// Hashes the key space of the members of each cluster at the newest revision that all of them have. A duplicate has a
+/// history of its own, and a revision of its own.
 async fn hash_key_spaces(facts: &mut Facts, connections: &BTreeMap<String, Connection>) {
-    let mut clusters: BTreeMap<Option<String>, Vec<&mut EndpointFacts>> = BTreeMap::new();
+    let apart: BTreeSet<String> = duplicates(facts).into_iter().map(str::to_owned).collect();
+    let mut clusters: BTreeMap<(Option<String>, Option<&String>), Vec<&mut EndpointFacts>> = BTreeMap::new();
     for entry in facts.endpoints.iter_mut().filter(|entry| entry.reachable) {
-        clusters.entry(entry.cluster_id_hex.clone()).or_default().push(entry);
+        let alone = apart.get(&entry.endpoint);
+        clusters.entry((entry.cluster_id_hex.clone(), alone)).or_default().push(entry);
     }
     join_all(clusters.into_values().map(|members| hash_cluster(members, connections))).await;
 }
@@ -372,7 +459,7 @@ mod tests {
             facts.reachable = true;
         }
         let list = member_id.map(|_| list());
-        Answer { order, expected, facts, list, alarms: Vec::new(), connection: None }
+        Answer { order, expected, apart: false, facts, list, alarms: Vec::new(), connection: None }
     }
 
     fn arranged(answers: Vec<Answer>) -> Vec<(String, bool, Option<u64>, Option<String>)> {
@@ -394,6 +481,15 @@ mod tests {
         ]);
 
         assert_eq!(entries, [named("localhost:2379", true, 1), named("http://10.0.0.2:2379", true, 2)]);
+    }
+
+    #[test]
+    fn two_servers_with_one_id_are_two_entries() {
+        let mut duplicate = answer(1, "http://10.0.0.2:2379", None, Some(1));
+        duplicate.apart = true;
+        let entries = arranged(vec![answer(0, "http://10.0.0.1:2379", None, Some(1)), duplicate]);
+
+        assert_eq!(entries, [named("http://10.0.0.1:2379", true, 1), named("http://10.0.0.2:2379", true, 1)]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::facts::Facts;
 pub fn judge(facts: &Facts, expect: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     rules::reach::judge(facts, &mut findings);
+    rules::duplicates::judge(facts, &mut findings);
     rules::consensus::judge(facts, &mut findings);
     rules::membership::judge(facts, &mut findings);
     rules::expected::judge(facts, expect, &mut findings);

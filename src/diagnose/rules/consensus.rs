@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::duplicates::duplicates;
 use super::reach::{known_members_by_cluster, reachable_by_cluster};
 use crate::diagnose::report::Finding;
 use crate::facts::{EndpointFacts, Facts, Member, ReadProbe};
@@ -64,7 +65,11 @@ fn quorum(facts: &Facts, cluster: &str, members: &BTreeMap<u64, &Member>, findin
         return;
     }
     let voters: Vec<u64> = members.values().filter(|member| !member.is_learner).map(|member| member.id).collect();
-    let reached = own().filter(|entry| entry.reachable && entry.member_id.is_some_and(|id| voters.contains(&id)));
+    let duplicates = duplicates(facts);
+    let reached = own().filter(|entry| {
+        let counts = entry.member_id.is_some_and(|id| voters.contains(&id));
+        entry.reachable && counts && !duplicates.contains(entry.endpoint.as_str())
+    });
     let names: Vec<String> = reached.map(EndpointFacts::label).collect();
     let needed = voters.len() / 2 + 1;
     if voters.is_empty() || names.len() >= needed {

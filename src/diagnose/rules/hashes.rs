@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::reach::known_members;
+use super::reach::{known_members, reachable_by_cluster};
 use crate::diagnose::report::Finding;
 use crate::facts::{EndpointFacts, Facts, HashKv};
 use crate::version::Version;
@@ -16,7 +16,7 @@ const NEW_HASH_SINCE: [Version; 2] =
     [Version { major: 3, minor: 4, patch: 34 }, Version { major: 3, minor: 5, patch: 16 }];
 
 pub(in crate::diagnose) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
-    let reachable: Vec<&EndpointFacts> = facts.endpoints.iter().filter(|entry| entry.reachable).collect();
+    let reachable: Vec<&EndpointFacts> = reachable_by_cluster(facts).into_values().flatten().collect();
     let started = known_members(facts).values().filter(|member| !member.is_unstarted()).count();
     if reachable.is_empty() || reachable.len().max(started) < 2 {
         return;

@@ -1,6 +1,6 @@
 //! Do the members agree on who they are, and are all of them full members?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::reach::{known_members, known_members_by_cluster};
 use crate::diagnose::report::Finding;
@@ -97,14 +97,20 @@ fn describe(member: &Member) -> String {
 
 fn members(facts: &Facts, findings: &mut Vec<Finding>) {
     let members = known_members(facts);
+    // What a member publishes may arrive after it answers.
+    let reached: BTreeSet<u64> =
+        facts.endpoints.iter().filter(|entry| entry.reachable).filter_map(|entry| entry.member_id).collect();
     for member in members.values() {
-        if member.is_unstarted() {
+        if member.is_unstarted() && !reached.contains(&member.id) {
             findings.push(
                 Finding::warning(
                     "member-unstarted",
                     format!("member {} is on the list and has never started", member.label()),
                 )
-                .evidence(format!("no name and no client URL; peer URLs {}", member.peer_urls.join(", ")))
+                .evidence(format!(
+                    "it has published no client URL, as a member does when it starts; peer URLs {}",
+                    member.peer_urls.join(", ")
+                ))
                 .advice(format!(
                     "it counts for the majority already: if it was added, start it with --initial-cluster-state \
                      existing; if the cluster was restored, restore it too, from the same snapshot; or remove it \
@@ -147,7 +153,8 @@ fn even_voters(members: &BTreeMap<u64, &Member>, findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{found, healthy, ids};
+    use super::super::fixtures::{found, healthy, ids, kill};
+    use super::super::reach;
     use super::*;
 
     fn findings(facts: &Facts) -> Vec<Finding> {
@@ -201,13 +208,26 @@ mod tests {
 
     #[test]
     fn member_that_never_started_is_a_warning() {
-        let mut facts = healthy(3);
-        everywhere(&mut facts, |list| {
-            list.members[2].name.clear();
-            list.members[2].client_urls.clear();
-        });
+        for name in ["", "m3"] {
+            let mut facts = healthy(3);
+            kill(&mut facts, 2);
+            facts.endpoints.pop();
+            everywhere(&mut facts, |list| {
+                list.members[2].name = name.to_owned();
+                list.members[2].client_urls.clear();
+            });
 
-        assert_eq!(ids(&findings(&facts)), ["member-unstarted"]);
+            assert_eq!(ids(&findings(&facts)), ["member-unstarted"]);
+            assert_eq!(found(reach::judge, &facts), vec![]);
+        }
+    }
+
+    #[test]
+    fn member_that_answers_before_its_client_urls_are_published_has_started() {
+        let mut facts = healthy(3);
+        everywhere(&mut facts, |list| list.members[2].client_urls.clear());
+
+        assert_eq!(findings(&facts), vec![]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(super) mod alarms;
 pub(super) mod consensus;
+pub(super) mod duplicates;
 pub(super) mod expected;
 pub(super) mod hashes;
 pub(super) mod membership;

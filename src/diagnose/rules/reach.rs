@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::duplicates::duplicates;
 use crate::diagnose::report::Finding;
 use crate::facts::{EndpointFacts, Facts, Member};
 use crate::hex::hex_id;
@@ -75,10 +76,13 @@ pub(super) fn known_members_by_cluster(facts: &Facts) -> BTreeMap<String, BTreeM
     clusters
 }
 
-/// Who answered, each cluster apart; those whose cluster is not known are one of their own.
+/// Who answered, each cluster apart; those whose cluster is not known are one of their own. Each member once, without
+/// other servers that run under its id.
 pub(super) fn reachable_by_cluster(facts: &Facts) -> BTreeMap<Option<&str>, Vec<&EndpointFacts>> {
     let mut clusters: BTreeMap<Option<&str>, Vec<&EndpointFacts>> = BTreeMap::new();
-    for entry in facts.endpoints.iter().filter(|entry| entry.reachable) {
+    let duplicates = duplicates(facts);
+    let members = facts.endpoints.iter().filter(|entry| !duplicates.contains(entry.endpoint.as_str()));
+    for entry in members.filter(|entry| entry.reachable) {
         clusters.entry(entry.cluster_id_hex.as_deref()).or_default().push(entry);
     }
     clusters
