@@ -511,7 +511,8 @@ fn a_tree_of_too_many_levels_is_cut_off() {
             Meta { page_size: 512, root, sequence: 0, freelist: PGID_NO_FREELIST, high_water_mark: root + 1, txid: 2 };
         put(&mut bytes, 0, &meta.encode(0));
         put(&mut bytes, 512, &meta.encode(1));
-        assert_eq!(codes(&bytes), expected);
+        let found: Vec<_> = codes(&bytes).into_iter().filter(|code| *code != "page-single-child").collect();
+        assert_eq!(found, expected);
         let db = Database::open(&bytes).unwrap();
         let bucket = db.bucket(b"b").unwrap().unwrap();
         assert_eq!(db.get(&bucket, b"k").is_ok(), expected.is_empty());
