@@ -207,7 +207,7 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
     fn run(mut self, db: &Database<R>) -> Result<Walked> {
         let (meta, progress) = (db.meta(), self.progress);
         progress.step(Stage::Check, 0, Some(db.size()))?;
-        self.metas(db.invalid_meta())?;
+        self.metas(db.invalid_meta(), meta.txid_defect())?;
         if meta.freelist != PGID_NO_FREELIST {
             self.freelist(meta.freelist)?;
         }
@@ -218,9 +218,9 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
     }
 
     /// Meta pages are read by their place; that they know their own number is asserted by `Tx.page`.
-    fn metas(&mut self, invalid: Option<&Defect>) -> Result<()> {
-        if let Some(defect) = invalid {
-            self.state.visitor.defect(defect.clone());
+    fn metas(&mut self, invalid: Option<&Defect>, txid: Option<Defect>) -> Result<()> {
+        for defect in invalid.cloned().into_iter().chain(txid) {
+            self.state.visitor.defect(defect);
         }
         for number in 0..2 {
             self.state.referenced.insert(number);

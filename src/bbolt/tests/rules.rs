@@ -83,6 +83,13 @@ fn a_meta_that_names_another_page_size_than_the_file_has_is_invalid() {
 }
 
 #[test]
+fn a_transaction_id_leaves_room_for_later_ones() {
+    for (txid, expected) in [(1 << 63, vec![]), ((1 << 63) + 1, vec!["meta-txid"]), (u64::MAX, vec!["meta-txid"])] {
+        assert_eq!(codes(&with_meta(good(), |meta| meta.txid = txid)), expected, "{txid}");
+    }
+}
+
+#[test]
 fn without_any_valid_meta_nothing_opens() {
     let mut bytes = bent(META, &[0; 64]);
     put(&mut bytes, SIZE + META, &[0; 64]);
