@@ -1,8 +1,8 @@
 //! The shape of a tree: what bbolt's writer takes for granted of it and `Tx.Check` does not ask.
 //!
-//! bbolt reads a tree of another shape all the same, and panics once it writes there: `node.rebalance` merges siblings,
-//! of which it asserts that there are two and takes for granted that they are of one kind, and removes a leaf that it has
-//! emptied; `node.split` leaves no branch with a single child.
+//! bbolt reads a tree of another shape all the same, and panics once it writes there: `node.rebalance` asserts of a
+//! branch that it has two children, takes for granted that siblings are of one kind when it merges them, and removes a
+//! leaf that it has emptied; `node.split` leaves no branch with a single child.
 
 use super::page::Page;
 use crate::defect::Defect;

@@ -521,7 +521,8 @@ impl<V: Visitor> State<'_, V> {
         }
     }
 
-    /// Takes in a subtree that a thread has read, whose leaves are at `level`, unless something else is known of its pages.
+    /// Takes in a subtree that a thread has read, whose leaves are at `level`, unless something else is known of its
+    /// pages.
     fn take(&mut self, subtree: Subtree<V::Part>, level: u32) -> bool {
         let Subtree { pages, order, part } = subtree;
         let known = |set: &PageSet| pages.iter().any(|(first, count)| set.has_any(*first, *count));
