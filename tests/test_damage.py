@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dcos_etcd
+import trailer
+from conftest import release
 from dcos_etcd.testing import Cluster
 from evidence import kept
+from gateway import Gateway
+from oracle import bbolt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,3 +180,51 @@ def test_a_file_on_which_a_test_fails_is_kept_and_named(
     [copy] = (tmp_path / "kept").iterdir()
     assert copy.read_bytes() == b"bytes"
     assert capsys.readouterr().out == f"the file is kept: {copy}\n"
+
+
+def leases_come_and_go(gateway: Gateway, dice: random.Random, path: Path, cluster: Cluster) -> list[Path]:
+    """Snapshots of a server while its trees of leases and revisions grow and shrink anywhere."""
+    live: list[int] = []
+    saved = []
+    for turn in range(3):
+        for _ in range(300):
+            live.append(1 + dice.getrandbits(62))
+            gateway.call("lease/grant", {"TTL": "36000", "ID": str(live[-1])})
+            gateway.put(b"/key/%d" % dice.randrange(400), b"x" * dice.randrange(300))
+        live.sort()
+        # Some in a row, so that whole leaves become empty, and some here and there.
+        gone = live[50:150] + dice.sample(live[150:], 50)
+        for lease in gone:
+            gateway.call("lease/revoke", {"ID": str(lease)})
+        live = sorted(set(live) - set(gone))
+        cluster.etcdctl("compact", "--physical", str(gateway.put(b"/last", b"")["header"]["revision"]))
+        saved.append(path / f"{turn}.db")
+        cluster.etcdctl("snapshot", "save", str(saved[-1]))
+    return saved
+
+
+@pytest.mark.parametrize("line", ["3.4", "3.7"])
+def test_a_key_of_a_branch_is_the_first_one_below_it_and_a_flipped_bit_there_is_refused(
+    line: str, tmp_path: Path
+) -> None:
+    """The trailer is right, as that of damage before the snapshot is; the keys of some leaf are all in order."""
+    dice = random.Random(line)
+    with Cluster(1, binaries=release(line), directory=tmp_path / "cluster") as cluster:
+        gateway = Gateway(cluster.endpoints[0])
+        saved = leases_come_and_go(gateway, dice, tmp_path, cluster)
+        gateway.close()
+    assert all(dcos_etcd.verify(path).warnings == () for path in saved)
+    with bbolt.Database(saved[-1]) as database:
+        database.buckets()
+        keys = database.branch_keys
+    assert {8, 17} <= {size for _, size in keys}
+    whole = bytearray(trailer.database(saved[-1]))
+    victim = tmp_path / "victim.db"
+    for at, size in keys:
+        for bit in dice.sample(range(size * 8), 16):
+            whole[at + bit // 8] ^= 1 << bit % 8
+            victim.write_bytes(trailer.hashed(whole))
+            with pytest.raises(dcos_etcd.CorruptSnapshotError) as caught:
+                dcos_etcd.verify(victim)
+            assert {"branch-key", "key-below-branch", "key-order"} & {defect.code for defect in caught.value.defects}
+            whole[at + bit // 8] ^= 1 << bit % 8

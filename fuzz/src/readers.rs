@@ -188,8 +188,8 @@ pub fn restored(path: &Path, report: &VerifyReport, choice: u32) {
     };
     match restore(path, &options, &NoProgress) {
         Ok(_) => {}
-        // A bump past the greatest revision.
-        Err(Error::InvalidArgument { .. }) if current > i64::MAX - 2_000 => return,
+        // A bump past the greatest revision that one leads to.
+        Err(Error::InvalidArgument { .. }) if current > (1 << 61) - 2_000 => return,
         Err(error) => panic!("verified, but {error} with {rewrite:?} and a bump by {bump:?}"),
     }
     if !dry_run {

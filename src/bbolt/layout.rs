@@ -80,6 +80,9 @@ pub const PGID_SIZE: usize = 8;
 /// Count of a freelist page whose real count is its first entry.
 pub const FREELIST_COUNT_OVERFLOW: u16 = 0xFFFF;
 
+/// Greatest transaction id. bbolt counts on from it and panics where the count begins anew; no file that was written by
+/// transactions comes this far.
+pub const MAX_TXID: u64 = 1 << 63;
 /// Most elements that bbolt puts on a page (`node.write` panics beyond).
 pub const MAX_ELEMENTS: u16 = 0xFFFE;
 /// Longest key, in bytes; the shortest has one (`bbolt.MaxKeySize`).

@@ -2,9 +2,9 @@
 
 use super::fault::unreadable;
 use super::layout::{
-    MAGIC, MAX_PAGE_SIZE, META, META_CHECKSUM, META_FREELIST, META_MAGIC, META_PAGE_FLAG, META_PAGE_SIZE, META_PGID,
-    META_ROOT, META_SEQUENCE, META_SIZE, META_TXID, META_VERSION, MIN_PAGE_SIZE, PAGE_FLAGS, PAGE_ID, VERSION, put,
-    u32_at, u64_at,
+    MAGIC, MAX_PAGE_SIZE, MAX_TXID, META, META_CHECKSUM, META_FREELIST, META_MAGIC, META_PAGE_FLAG, META_PAGE_SIZE,
+    META_PGID, META_ROOT, META_SEQUENCE, META_SIZE, META_TXID, META_VERSION, MIN_PAGE_SIZE, PAGE_FLAGS, PAGE_ID,
+    VERSION, put, u32_at, u64_at,
 };
 use crate::defect::Defect;
 use crate::read_at::ReadAt;
@@ -70,6 +70,15 @@ impl Meta {
             freelist: field64(META_FREELIST)?,
             high_water_mark: field64(META_PGID)?,
             txid: field64(META_TXID)?,
+        })
+    }
+
+    /// What is wrong with the transaction id, if anything is.
+    pub(super) fn txid_defect(&self) -> Option<Defect> {
+        (self.txid > MAX_TXID).then(|| {
+            let message =
+                format!("transaction id {} leaves no room for later ones, at most {MAX_TXID} is accepted", self.txid);
+            Defect::new("meta-txid", message)
         })
     }
 

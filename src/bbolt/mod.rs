@@ -39,6 +39,7 @@ mod pages;
 mod patch;
 mod patched;
 mod reader;
+mod shape;
 mod subtrees;
 mod tree;
 mod walk;

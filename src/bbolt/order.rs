@@ -1,4 +1,4 @@
-//! The order of keys: strictly ascending, and between the keys of the branches above.
+//! The order of keys: strictly ascending, and from the key of the branch above to the next one there.
 //!
 //! Messages follow bbolt's `verifyKeyOrder`, without the keys: those may be secrets.
 
@@ -8,7 +8,8 @@ use crate::defect::Defect;
 /// What the branches above a page promise of its keys.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bounds<'k> {
-    /// No key is less.
+    /// No key is less, and the first one is the same: bbolt finds the child of a branch by it when it writes that anew,
+    /// and where the two differ, it gives the child a second place and leaves the old one at a page that it has freed.
     pub(super) min: Option<&'k [u8]>,
     /// Every key is less.
     pub(super) max: Option<&'k [u8]>,
@@ -82,6 +83,15 @@ impl Bounds<'_> {
                 let message =
                     format!("the first key[{index}] on {} page needs to be >= the key in the ancestor", kind());
                 return Some(page.defect("key-below-branch", 0, &message));
+            }
+            // Of a key behind one that can't be read, only order can be asked.
+            None if index == 0 && self.min.is_some_and(|min| key > min) => {
+                let message = format!(
+                    "the first key[{index}] on {} page needs to be = the key in the ancestor (found >), or etcd \
+                     damages the database when it next writes there",
+                    kind()
+                );
+                return Some(page.defect("branch-key", 0, &message));
             }
             Some(_) | None => {}
         }

@@ -15,7 +15,7 @@ use super::layout::MAX_COLLECTED;
 use super::meta::{Meta, PGID_NO_FREELIST};
 use super::page::{LeafElement, Page};
 use super::reader::{Bucket, Content, Database, Entry, take};
-use super::tree::empty_branch;
+use super::shape::empty_branch;
 use crate::defect::Defect;
 use crate::read_at::ReadAt;
 

@@ -18,6 +18,7 @@ use super::page::{Header, Kind, Page};
 use super::page_set::PageSet;
 use super::pages::{Pages, ahead};
 use super::reader::Element;
+use super::shape::children_defect;
 use super::walk::Part;
 use crate::read_at::ReadAt;
 
@@ -218,7 +219,7 @@ impl<R: ReadAt> Reader<'_, R> {
         bounds: Bounds<'_>,
         mut subtree: Subtree<P>,
     ) -> Result<Subtree<P>, Left> {
-        if branch.table_defect().is_some() || branch.count() == 0 {
+        if branch.table_defect().is_some() || children_defect(branch).is_some() {
             return Err(Left::Unsound);
         }
         let mut elements = branch.branch_elements().enumerate().peekable();
@@ -278,8 +279,8 @@ impl<R: ReadAt> Reader<'_, R> {
             return Err(Left::Unsound);
         }
         let Ends { first, last } = &self.ends;
-        // Keys ascend in a leaf of which there is a note.
-        if bounds.min.is_some_and(|min| first.as_slice() < min) || bounds.max.is_some_and(|max| last.as_slice() >= max)
+        // Keys ascend in a leaf of which there is a note, and it is not empty.
+        if bounds.min.is_some_and(|min| first.as_slice() != min) || bounds.max.is_some_and(|max| last.as_slice() >= max)
         {
             return Err(Left::Unsound);
         }
@@ -325,13 +326,13 @@ impl<R: ReadAt> Reader<'_, R> {
     }
 }
 
-/// Checks a leaf and puts its entries into the part; gives its last key, if all of it is sound.
+/// Checks a leaf below a branch and puts its entries into the part; gives its last key, if all of it is sound.
 pub(super) fn read_leaf<'p, P: Part>(
     leaf: &Page<'p>,
     bounds: Bounds<'_>,
     part: &mut P,
 ) -> Result<Option<&'p [u8]>, Left> {
-    if leaf.table_defect().is_some() {
+    if leaf.table_defect().is_some() || leaf.count() == 0 {
         return Err(Left::Unsound);
     }
     let mut previous = None;

@@ -7,6 +7,7 @@ use super::layout::{MAX_DEPTH, MAX_SPAN};
 use super::page::{Kind, LeafElement, Page};
 use super::page_set::PageSet;
 use super::pages::{Pages, ahead, too_large};
+use super::shape::empty_branch;
 use crate::defect::Defect;
 use crate::read_at::ReadAt;
 
@@ -261,10 +262,6 @@ fn child_index(branch: &Page<'_>, key: &[u8]) -> Result<usize, Fault> {
 pub(super) fn sound(page: Option<Page<'_>>, number: u64) -> Result<Page<'_>, Defect> {
     let page = page.ok_or_else(|| Defect::new("database-unreadable", "a page without a header").on_page(number))?;
     page.table_defect().map_or(Ok(page), Err)
-}
-
-pub(super) fn empty_branch(page: &Page<'_>) -> Defect {
-    page.defect("page-empty-branch", 0, "branch without elements")
 }
 
 pub(super) fn too_deep(number: u64) -> Defect {

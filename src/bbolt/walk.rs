@@ -16,8 +16,9 @@ use super::page::{BranchElement, Header, Kind, Page};
 use super::page_set::PageSet;
 use super::pages::{Pages, ahead, out_of_bounds, too_large};
 use super::reader::{Bucket, Content, Database, Element, inline_defect};
+use super::shape::{Shape, children_defect};
 use super::subtrees::{Crew, Job, Outcome, Subtree, Ticket};
-use super::tree::{empty_branch, multiple_references, too_deep};
+use super::tree::{multiple_references, too_deep};
 use crate::defect::Defect;
 use crate::error::Result;
 use crate::progress::{Progress, Stage};
@@ -178,6 +179,7 @@ struct State<'w, V> {
     referenced: PageSet,
     freed: PageSet,
     order: Order,
+    shape: Shape,
 }
 
 impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
@@ -197,6 +199,7 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
                 referenced: PageSet::default(),
                 freed: PageSet::default(),
                 order: Order::default(),
+                shape: Shape::default(),
             },
         }
     }
@@ -204,7 +207,7 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
     fn run(mut self, db: &Database<R>) -> Result<Walked> {
         let (meta, progress) = (db.meta(), self.progress);
         progress.step(Stage::Check, 0, Some(db.size()))?;
-        self.metas(db.invalid_meta())?;
+        self.metas(db.invalid_meta(), meta.txid_defect())?;
         if meta.freelist != PGID_NO_FREELIST {
             self.freelist(meta.freelist)?;
         }
@@ -215,9 +218,9 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
     }
 
     /// Meta pages are read by their place; that they know their own number is asserted by `Tx.page`.
-    fn metas(&mut self, invalid: Option<&Defect>) -> Result<()> {
-        if let Some(defect) = invalid {
-            self.state.visitor.defect(defect.clone());
+    fn metas(&mut self, invalid: Option<&Defect>, txid: Option<Defect>) -> Result<()> {
+        for defect in invalid.cloned().into_iter().chain(txid) {
+            self.state.visitor.defect(defect);
         }
         for number in 0..2 {
             self.state.referenced.insert(number);
@@ -261,11 +264,12 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
         Ok(())
     }
 
-    /// Walks the tree at page `root`, whose order is its own.
+    /// Walks the tree at page `root`, whose order and shape are its own.
     fn tree(&mut self, root: u64, scope: Scope, level: u32) -> Result<()> {
         let order = std::mem::take(&mut self.state.order);
+        let shape = std::mem::replace(&mut self.state.shape, Shape::new(level));
         let walked = self.page(root, 1, Bounds::default(), scope, level);
-        self.state.order = order;
+        (self.state.order, self.state.shape) = (order, shape);
         walked
     }
 
@@ -280,7 +284,11 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
             Kind::Leaf => {
                 let mut buckets = Vec::new();
                 match self.pages.page(number, span) {
-                    Ok(page) => self.state.leaf(&page, bounds, scope, &mut buckets),
+                    Ok(page) => {
+                        let State { shape, visitor, .. } = &mut self.state;
+                        shape.leaf(&page, level, &mut |defect| visitor.defect(defect));
+                        self.state.leaf(&page, bounds, scope, &mut buckets);
+                    }
                     Err(fault) => return self.state.fault(fault),
                 }
                 self.buckets(&buckets, scope, level)
@@ -314,8 +322,8 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
         if let Some(defect) = branch.table_defect() {
             self.state.visitor.defect(defect);
         }
-        if branch.count() == 0 {
-            self.state.visitor.defect(empty_branch(branch));
+        if let Some(defect) = children_defect(branch) {
+            self.state.visitor.defect(defect);
         }
         let mut under_way = self.look_ahead(branch, bounds, scope, level);
         let mut elements = branch.branch_elements().enumerate().peekable();
@@ -342,7 +350,7 @@ impl<'w, R: ReadAt, V: Visitor> Walker<'w, R, V> {
             previous = Some(element.key);
             if let Some(subtree) = subtree
                 && ordered
-                && self.state.take(subtree)
+                && self.state.take(subtree, level + 2)
             {
                 self.report()?;
                 continue;
@@ -513,11 +521,13 @@ impl<V: Visitor> State<'_, V> {
         }
     }
 
-    /// Takes in a subtree that a thread has read, unless something else is known of its pages.
-    fn take(&mut self, subtree: Subtree<V::Part>) -> bool {
+    /// Takes in a subtree that a thread has read, whose leaves are at `level`, unless something else is known of its
+    /// pages.
+    fn take(&mut self, subtree: Subtree<V::Part>, level: u32) -> bool {
         let Subtree { pages, order, part } = subtree;
         let known = |set: &PageSet| pages.iter().any(|(first, count)| set.has_any(*first, *count));
-        if known(&self.referenced) || known(&self.freed) || !self.visitor.take(part) {
+        let sound = !known(&self.referenced) && !known(&self.freed) && self.shape.leaves_at(level);
+        if !sound || !self.visitor.take(part) {
             return false;
         }
         for (first, count) in pages {

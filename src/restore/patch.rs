@@ -33,12 +33,15 @@ type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 /// Raft term of everything that a restore writes.
 const TERM: u64 = 1;
 
+/// The greatest revision that a bump leads to: far enough below those that are read that a snapshot of what is restored
+/// is accepted in its turn, whatever was written.
+const MAX_BUMPED: i64 = 1 << 61;
+
 /// The revision after a bump by `by` from `current`.
 pub fn bumped(current: i64, by: u64) -> Result<i64> {
-    i64::try_from(by).ok().and_then(|by| current.checked_add(by)).filter(|&to| to < i64::MAX).ok_or_else(|| {
+    i64::try_from(by).ok().and_then(|by| current.checked_add(by)).filter(|&to| to <= MAX_BUMPED).ok_or_else(|| {
         Error::invalid(format!(
-            "--bump-revision {by} takes revision {current} past the greatest revision, {}",
-            i64::MAX
+            "--bump-revision {by} takes revision {current} past {MAX_BUMPED}, the greatest that leaves room for writes"
         ))
     })
 }
@@ -123,7 +126,8 @@ mod tests {
     #[test]
     fn a_bump_past_the_greatest_revision_is_refused() {
         assert_eq!(1_000_000_005, bumped(5, 1_000_000_000).unwrap());
-        for by in [u64::MAX, i64::MAX as u64, i64::MAX as u64 - 5] {
+        assert_eq!(MAX_BUMPED, bumped(5, MAX_BUMPED as u64 - 5).unwrap());
+        for by in [u64::MAX, i64::MAX as u64, i64::MAX as u64 - 5, MAX_BUMPED as u64 - 4] {
             assert!(bumped(5, by).is_err(), "{by} was taken");
         }
     }

@@ -20,7 +20,7 @@ impl Alarm {
         for field in fields(key) {
             match field.map_err(|error| format!("AlarmMember: {error}"))? {
                 (1, Value::Varint(id)) => alarm.member_id = id,
-                (2, Value::Varint(kind)) => alarm.kind = kind,
+                (2, Value::Varint(kind)) => alarm.kind = enumerated(kind),
                 (number @ 1..=2, _) => return Err(format!("AlarmMember: field {number} has the wrong wire type")),
                 _ => {}
             }
@@ -38,6 +38,11 @@ impl Alarm {
             _ => "UNKNOWN",
         }
     }
+}
+
+/// What Go's decoders keep of the number of an enum: the low 32 bits.
+fn enumerated(number: u64) -> u64 {
+    number & u64::from(u32::MAX)
 }
 
 /// An `authpb.User`: who may come in.
@@ -128,7 +133,7 @@ impl<'a> Permission<'a> {
         let mut permission = Self::default();
         for field in fields(message) {
             match field.map_err(|error| format!("Role.keyPermission: {error}"))? {
-                (1, Value::Varint(kind)) => permission.kind = kind,
+                (1, Value::Varint(kind)) => permission.kind = enumerated(kind),
                 (2, Value::Bytes(key)) => permission.key = key,
                 (3, Value::Bytes(end)) => permission.range_end = end,
                 (number @ 1..=3, _) => {
@@ -162,6 +167,16 @@ mod tests {
 
         assert_eq!((5, "NOSPACE"), (alarm.member_id, alarm.name()));
         assert!(Alarm::parse(b"\x0a\x01a").is_err());
+    }
+
+    #[test]
+    fn of_a_kind_only_the_low_32_bits_count() {
+        // 2^32 + 1, and 2^33 + 2.
+        let alarm = Alarm::parse(b"\x08\x05\x10\x81\x80\x80\x80\x10").unwrap();
+        let role = Role::parse(b"r", b"\x0a\x01r\x12\x09\x08\x82\x80\x80\x80\x20\x12\x01k").unwrap();
+
+        assert_eq!((1, "NOSPACE"), (alarm.kind, alarm.name()));
+        assert_eq!((2, "READWRITE"), (role.permissions[0].kind, role.permissions[0].name()));
     }
 
     #[test]

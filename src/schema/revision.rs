@@ -14,8 +14,9 @@ const TOMBSTONE: u8 = b't';
 /// no request is as long as this many would be.
 const MAX_SUB: i64 = u32::MAX as i64;
 
-/// The greatest main revision that is read. An etcd that starts at the one behind it ends at the first write.
-const MAX_MAIN: i64 = i64::MAX - 1;
+/// The greatest main revision that is read. An etcd ends at the write for which no number is left; one that
+/// counts from 1 does not come here in a hundred thousand years of a million writes a second.
+const MAX_MAIN: i64 = 1 << 62;
 
 /// A point in the store's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -94,7 +95,7 @@ fn read(bytes: &[u8]) -> Result<RevisionKey, Malformed> {
         return Err(format!("revision {}_{} is negative", revision.main, revision.sub));
     }
     if revision.main > MAX_MAIN {
-        return Err(format!("revision {}_{} leaves no number for a next one", revision.main, revision.sub));
+        return Err(format!("revision {}_{} leaves no room for later ones", revision.main, revision.sub));
     }
     if revision.sub > MAX_SUB {
         return Err(format!("revision {}_{} has more changes than a transaction", revision.main, revision.sub));
@@ -130,7 +131,7 @@ mod tests {
         let revision = Revision { main: 0, sub: 0 };
         assert_eq!(Revision::parse(&revision.to_bytes()).unwrap(), revision);
         assert!(RevisionKey::parse(&Revision { main: 1, sub: 0 }.to_bytes()).is_ok());
-        assert!(Revision::parse(&Revision { main: i64::MAX, sub: 0 }.to_bytes()).is_err());
+        assert!(Revision::parse(&Revision { main: MAX_MAIN + 1, sub: 0 }.to_bytes()).is_err());
     }
 
     #[test]
@@ -143,7 +144,7 @@ mod tests {
             ([good.as_slice(), b"tt"].concat(), "no revision"),
             (Revision { main: -1, sub: 0 }.to_bytes().to_vec(), "negative"),
             (Revision { main: 0, sub: 3 }.to_bytes().to_vec(), "before the first one"),
-            (Revision { main: i64::MAX, sub: 0 }.to_bytes().to_vec(), "no number for a next one"),
+            (Revision { main: MAX_MAIN + 1, sub: 0 }.to_bytes().to_vec(), "no room for later ones"),
             (Revision { main: 1, sub: -1 }.to_bytes().to_vec(), "negative"),
             (Revision { main: 1, sub: MAX_SUB + 1 }.to_bytes().to_vec(), "more changes"),
             (good.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect(), "no '_'"),

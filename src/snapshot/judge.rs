@@ -259,7 +259,7 @@ impl Judge {
             return Err(("revision-twice", format!("revision {main}_{sub} is both a put and a deletion")));
         }
         self.last = Some(at.revision);
-        let version = Version::parse(at, value).map_err(|error| ("value-malformed", error))?;
+        let version = Version::parse(at, value)?;
         self.contents.misfiled += u64::from(version.misfiled);
         if let Some(change) = self.census.reading().change(version.key, version.lease, at.tombstone) {
             self.census.take(change);
@@ -407,8 +407,17 @@ pub(super) struct Version<'a> {
 }
 
 impl<'a> Version<'a> {
-    pub(super) fn parse(at: RevisionKey, value: &'a [u8]) -> std::result::Result<Self, String> {
-        let KeyValue { key, mod_revision, lease, .. } = KeyValue::parse(value)?;
+    /// Reads the value under `at`; of what is wrong with it, gives the code and the message.
+    pub(super) fn parse(at: RevisionKey, value: &'a [u8]) -> std::result::Result<Self, (&'static str, String)> {
+        let KeyValue { key, mod_revision, lease, .. } =
+            KeyValue::parse(value).map_err(|error| ("value-malformed", error))?;
+        // A watcher goes on behind the mod_revision that it was told last, and etcd panics where that is still to come
+        // (mvcc `watcher_group.go: chooseAll`). Of a tombstone it takes the key's own revision.
+        if !at.tombstone && mod_revision > at.revision.main {
+            let Revision { main, sub } = at.revision;
+            let message = format!("mod_revision {mod_revision} is ahead of revision {main}_{sub}, under which it lies");
+            return Err(("revision-ahead", message));
+        }
         // The marker that a revision bump leaves behind is empty on purpose, a tombstone has a key only.
         let misfiled = !at.tombstone && mod_revision != at.revision.main && !value.is_empty();
         Ok(Self { key, lease, misfiled })

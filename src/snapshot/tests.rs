@@ -144,7 +144,7 @@ proptest! {
                 }
                 3..6 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main, 1, &value, what.into())),
                 6..8 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main, 1, &value, 7)),
-                8 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main + 1, 1, &value, 0)),
+                8 => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main - 1, 1, &value, 0)),
                 _ => put(&mut buckets, buckets::KEY, stored, key_value(&key, main, main, 1, &value, 0)),
             }
         }
@@ -363,6 +363,33 @@ fn each_malformed_entry_is_a_defect_of_its_bucket() {
 
         assert_eq!(Err(vec![code]), judged(&broken), "key {key:?} of bucket {}", String::from_utf8_lossy(bucket));
     }
+}
+
+#[test]
+fn a_version_from_a_revision_to_come_is_a_defect_wherever_its_leaf_is_judged() {
+    let mut buckets = sound();
+    for main in 10..40_000_u32 {
+        let (revision, ahead) = (u64::from(main), u64::from(main == 39_000));
+        let value = key_value(&main.to_be_bytes(), revision, revision + ahead, 1, b"", 0);
+        put(&mut buckets, buckets::KEY, at(main.into(), 0), value);
+    }
+
+    assert_eq!(Err(vec!["revision-ahead"]), judged(&buckets));
+}
+
+#[test]
+fn a_branch_key_that_is_not_the_first_one_below_it_is_a_defect_wherever_its_leaf_is_judged() {
+    let mut database = tree_of_small_pages(None);
+    let branch = first_page(&database, 1, 0) * SMALL;
+    // Its second key, now behind the last one before it and ahead of the first one below it.
+    let key = branch + 32 + usize::from(database[branch + 32]);
+    database[key + 7] -= 1;
+    database[key + 16] = 9;
+
+    let (.., defects) = Contents::read(&Database::open(&database).unwrap(), &NoProgress).unwrap();
+
+    assert_eq!(["branch-key"].as_slice(), defects.iter().map(|defect| defect.code).collect::<Vec<_>>());
+    judged_by_notes(&database);
 }
 
 #[test]

@@ -57,6 +57,8 @@ class Database:
         assert self.meta.high_water_mark * self.meta.page_size <= len(self.data), f"{path} is too short"
         self.leaves: dict[int, list[tuple[bytes, bytes, int]]] = {}
         """Every leaf page that was read, with its entries."""
+        self.branch_keys: list[tuple[int, int]] = []
+        """Every key of a branch page that was read: where it begins, and its length."""
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +110,8 @@ class Database:
             at = PAGE_HEADER.size + index * BRANCH_ELEMENT.size
             position, size, child = BRANCH_ELEMENT.unpack_from(view, at)
             below = self._tree(child)
-            assert bytes(view[at + position : at + position + size]) <= below[0][0], f"page {page}: order"
+            assert bytes(view[at + position : at + position + size]) == below[0][0], f"page {page}: not the first key"
+            self.branch_keys.append((start + at + position, size))
             entries += below
         return ascending(entries)
 

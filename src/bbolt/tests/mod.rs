@@ -5,6 +5,7 @@ mod hostile;
 mod patching;
 mod properties;
 mod rules;
+mod shape;
 
 use std::collections::BTreeMap;
 
