@@ -476,7 +476,12 @@ def test_the_shell_says_how_far_it_came_when_it_is_interrupted(
     make_snapshot(archive, {f"/a/{number:06}": b"v" for number in range(100_000)})
     gateway = connect(cluster)
     arguments = ["put-back", str(archive), "--prefix=/a/", "--yes", *cluster_flags(cluster.access)]
-    command = [sys.executable, "-m", "dcos_etcd", *arguments]
+    # A job in the background of a shell ignores SIGINT, and so would its children.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from dcos_etcd.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, *arguments]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as running:
         while not gateway.range(b"/a/000000"):
             assert running.poll() is None
