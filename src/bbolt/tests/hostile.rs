@@ -103,7 +103,7 @@ fn every_field_of_the_metas_with_a_checksum_that_fits() {
 }
 
 /// A file of `pages` behind the metas; the last but one is the root of the only bucket.
-fn file(mut bytes: Vec<u8>, root: u64) -> Vec<u8> {
+pub(super) fn file(mut bytes: Vec<u8>, root: u64) -> Vec<u8> {
     let next = (bytes.len() / SIZE) as u64;
     let leaf = leaf_image(&[Item::bucket(b"b", &bucket_value(root, 0))]).unwrap();
     bytes.extend(seal(leaf, next, SIZE).unwrap());

@@ -2,9 +2,9 @@
 //! reads the leaves.
 
 use super::super::build;
-use super::super::encode::{Item, branch_image, bucket_value, leaf_image, seal};
-use super::super::layout::{BRANCH_PAGE_FLAG, LEAF_PAGE_FLAG, PAGE_COUNT, put, u16_at, u32_at};
-use super::super::meta::{Meta, PGID_NO_FREELIST};
+use super::super::encode::{Item, branch_image, leaf_image, seal};
+use super::super::layout::{BRANCH_PAGE_FLAG, LEAF_PAGE_FLAG, PAGE_COUNT, u16_at, u32_at};
+use super::hostile::file;
 use super::{Buckets, codes, element, judge, pages_with};
 
 const SIZE: usize = 512;
@@ -94,20 +94,7 @@ impl Node {
     fn codes(&self) -> Vec<&'static str> {
         let mut bytes = vec![0; 2 * SIZE];
         let (_, root) = self.write(&mut bytes, 0);
-        let next = (bytes.len() / SIZE) as u64;
-        let buckets = leaf_image(&[Item::bucket(b"b", &bucket_value(root, 0))]).unwrap();
-        bytes.extend(seal(buckets, next, SIZE).unwrap());
-        let meta = Meta {
-            page_size: 512,
-            root: next,
-            sequence: 0,
-            freelist: PGID_NO_FREELIST,
-            high_water_mark: next + 1,
-            txid: 2,
-        };
-        put(&mut bytes, 0, &meta.encode(0));
-        put(&mut bytes, SIZE, &meta.encode(1));
-        codes(&bytes)
+        codes(&file(bytes, root))
     }
 }
 
