@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use super::encode::{Item, branch_image, bucket_value, inline_bucket_value, leaf_image, seal, too_large};
 use super::fault::Fault;
-use super::layout::MAX_COLLECTED;
+use super::layout::{MAX_COLLECTED, MAX_TXID};
 use super::meta::{Meta, PGID_NO_FREELIST};
 use super::page::{LeafElement, Page};
 use super::reader::{Bucket, Content, Database, Entry, take};
@@ -95,7 +95,7 @@ impl Patch {
         }
         let items: Vec<Item<'_>> = root.iter().map(|(name, slot)| Item::bucket(name, &slot.value)).collect();
         let page = tail.push(leaf_image(&items)?)?;
-        tail.finish(db.meta(), page)
+        Ok(tail.finish(db.meta(), page))
     }
 }
 
@@ -231,12 +231,14 @@ impl Tail {
 
     /// The metas of the next transaction: its own on page `txid % 2`, as bbolt would write it, and the same with the
     /// txid of before on the other page, which the transaction after the next will write over.
-    fn finish(self, old: &Meta, root: u64) -> Result<PatchPages, Defect> {
-        let txid = old.txid.checked_add(1).ok_or_else(|| too_large("transaction ids beyond 2^64"))?;
+    ///
+    /// Both are written over, so the greatest transaction id that is accepted may stay what it is.
+    fn finish(self, old: &Meta, root: u64) -> PatchPages {
+        let last = old.txid.saturating_add(1).min(MAX_TXID);
         let meta = |page| {
-            let txid = if txid % 2 == page { txid } else { old.txid };
+            let txid = if last % 2 == page { last } else { last - 1 };
             Meta { root, freelist: PGID_NO_FREELIST, high_water_mark: self.next, txid, ..old.clone() }.encode(page)
         };
-        Ok(PatchPages { metas: [meta(0), meta(1)], new_high_water_mark: self.next, tail: self.pages })
+        PatchPages { metas: [meta(0), meta(1)], new_high_water_mark: self.next, tail: self.pages }
     }
 }

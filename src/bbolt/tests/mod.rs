@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use super::layout::{PAGE_HEADER_SIZE, put, u64_at};
 use super::walk::walk_on;
 use super::{
-    Database, Element, Ends, Entries, Entry, Notes, Part, Patch, PatchPages, Scribe, Visitor, Walked, check_patched,
+    Database, Element, Ends, Entries, Entry, Meta, Notes, Part, Patch, PatchPages, Scribe, Visitor, Walked,
+    check_patched,
 };
 use crate::defect::Defect;
 use crate::progress::NoProgress;
@@ -103,6 +104,17 @@ impl ReadAt for Holes {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
         self.bytes.read_exact_at(buf, offset)
     }
+}
+
+/// Both metas with `change` made and a new checksum.
+fn with_meta(mut bytes: Vec<u8>, change: impl Fn(&mut Meta)) -> Vec<u8> {
+    for page in 0..2 {
+        let size = Meta::decode(&bytes, 0).unwrap().page_size as usize;
+        let mut meta = Meta::decode(&bytes[page * size..], page as u64).unwrap();
+        change(&mut meta);
+        put(&mut bytes, page * size, &meta.encode(page as u64)[..size]);
+    }
+    bytes
 }
 
 /// Takes notes of a database that comes in stretches of so many bytes; what is left of it, too.

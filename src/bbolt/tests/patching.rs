@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::layout::{BRANCH_PAGE_FLAG, LEAF_PAGE_FLAG};
-use super::super::{Append, Bucket, Builder, Database, Entry, PGID_NO_FREELIST, Patch, build, check_patched};
-use super::{Buckets, apply, as_entries, clean, codes, judge, numbered, pages_with, sample};
+use super::super::layout::{BRANCH_PAGE_FLAG, LEAF_PAGE_FLAG, MAX_TXID};
+use super::super::{Append, Bucket, Builder, Database, Entry, Meta, PGID_NO_FREELIST, Patch, build, check_patched};
+use super::{Buckets, apply, as_entries, clean, codes, judge, numbered, pages_with, sample, with_meta};
 
 fn append(bucket: &[u8], key: &[u8], value: &[u8]) -> Patch {
     let (bucket, key, value) = (bucket.to_vec(), key.to_vec(), value.to_vec());
@@ -54,6 +54,17 @@ fn both_metas_name_the_new_root() {
             assert_eq!(at(0).root, at(1).root);
             assert_eq!(at(0).high_water_mark, at(1).high_water_mark);
         }
+    }
+}
+
+#[test]
+fn the_greatest_transaction_id_is_not_passed() {
+    let bytes = build(512, &sample());
+    for txid in [MAX_TXID - 1, MAX_TXID] {
+        let patched = apply(&with_meta(bytes.clone(), |meta| meta.txid = txid), &replace(&[("meta", vec![])]));
+        assert_eq!(codes(&patched), [""; 0]);
+        let at = |page: usize| Meta::decode(&patched[page * 512..], page as u64).unwrap().txid;
+        assert_eq!([at(0), at(1)], [MAX_TXID, MAX_TXID - 1]);
     }
 }
 

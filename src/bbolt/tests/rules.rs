@@ -7,7 +7,7 @@ use super::super::layout::{
 };
 use super::super::meta::{Meta, PGID_NO_FREELIST};
 use super::super::{Builder, Database, build};
-use super::{Buckets, codes, element, judge, numbered, pages_with, sample};
+use super::{Buckets, codes, element, judge, numbered, pages_with, sample, with_meta};
 use crate::bbolt::Entries;
 
 const SIZE: usize = 512;
@@ -28,18 +28,6 @@ fn branches(bytes: &[u8]) -> Vec<usize> {
 fn bent(at: usize, field: &[u8]) -> Vec<u8> {
     let mut bytes = good();
     put(&mut bytes, at, field);
-    bytes
-}
-
-/// Both metas with `change` made and a new checksum.
-fn with_meta(mut bytes: Vec<u8>, change: impl Fn(&mut Meta)) -> Vec<u8> {
-    for page in 0..2 {
-        let at = page * SIZE;
-        let mut meta = Meta::decode(&bytes[at..], page as u64).unwrap();
-        change(&mut meta);
-        let encoded = meta.encode(page as u64);
-        put(&mut bytes, at, &encoded[..SIZE]);
-    }
     bytes
 }
 
