@@ -3,60 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import threading
 from contextlib import closing, suppress
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import dcos_etcd
 from command_line import cluster_flags, environment, run
-from conftest import LINES, each_line, release
-from dcos_etcd.testing import Certificates, Cluster, CommandFailedError
+from conftest import each_line, release
+from dcos_etcd.testing import Cluster, CommandFailedError
+from diagnosing import SLOW, UNHURRIED, ask, exit_status, ids, only, until
 from processes import frozen
-from scenario import gateway, raise_alarm
+from scenario import raise_alarm
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from dcos_etcd import Diagnosis, Finding
     from dcos_etcd.testing import ClusterFactory
 
 
 MIB = 1 << 20
-
-UNHURRIED = ["--strict-reconfig-check=false"]
-"""With it a cluster takes new members from its first second on."""
-
-
-SLOW = "slow-read"
-"""What a busy machine may add to every diagnosis."""
-
-
-def ids(diagnosis: Diagnosis) -> list[tuple[str, str]]:
-    return [(finding.severity, finding.id) for finding in diagnosis.findings if finding.id != SLOW]
-
-
-def only(diagnosis: Diagnosis, name: str) -> Finding:
-    [finding] = [finding for finding in diagnosis.findings if finding.id == name]
-    return finding
-
-
-def ask(cluster: Cluster, **options: Any) -> Diagnosis:
-    """Diagnose from the first running member on, and check that the command exits as its findings say."""
-    options = {**cluster.access, "endpoints": cluster.endpoints[:1], **options}
-    diagnosis = dcos_etcd.diagnose(**options)
-    assert diagnosis.healthy is all(finding.severity != "critical" for finding in diagnosis.findings)
-    return diagnosis
-
-
-def exit_status(cluster: Cluster, *flags: str) -> int:
-    return run("diagnostic", *cluster_flags(cluster.access), *flags, env=environment()).returncode
 
 
 class Listener:
@@ -158,15 +127,6 @@ def between_looks_that_agree(
     pytest.fail("the databases go on growing")
 
 
-def until(cluster: Cluster, *awaited: str) -> Diagnosis:
-    """A member notices within some heartbeats that it is alone."""
-    for _ in range(50):
-        diagnosis = ask(cluster, command_timeout=1)
-        if {*awaited} <= {finding.id for finding in diagnosis.findings}:
-            return diagnosis
-    pytest.fail(f"no {', '.join(awaited)}")
-
-
 def test_large_ids_are_text_too(etcd_cluster: ClusterFactory) -> None:
     cluster = etcd_cluster(1)
     cluster.start()
@@ -207,131 +167,6 @@ def test_lost_quorum_is_told_beside_another_cluster_that_works(etcd_cluster: Clu
     diagnosis = dcos_etcd.diagnose([one.members[0].client_url, *other.endpoints], command_timeout=2)
 
     assert only(diagnosis, "quorum-lost").message == "1 of 2 voting members answer, and 2 are needed"
-
-
-def test_who_is_expected_and_who_is_not(etcd_cluster: ClusterFactory) -> None:
-    cluster = etcd_cluster(1)
-    cluster.start()
-
-    assert ids(ask(cluster, expect=["127.0.0.1"])) == []
-    assert ids(ask(cluster, expect="m1")) == []
-    assert ids(ask(cluster, expect="127.0.0.1,10.9.9.9")) == [("critical", "expected-member-missing")]
-    diagnosis = ask(cluster, expect=["10.9.9.9"])
-    assert ids(diagnosis) == [("critical", "expected-member-missing"), ("critical", "unexpected-member")]
-    assert "10.9.9.9" in only(diagnosis, "expected-member-missing").message
-    assert f"m1 ({cluster.members[0].id:x})" in only(diagnosis, "unexpected-member").message
-    assert exit_status(cluster, "--expect", "127.0.0.1") == 0
-    assert exit_status(cluster, "--expect", "10.9.9.9", "--expect", "127.0.0.1") == 1
-
-
-@each_line
-def test_a_member_that_was_added_and_never_started(etcd_cluster: ClusterFactory) -> None:
-    cluster = etcd_cluster(3, extra_args=UNHURRIED)
-    cluster.start()
-    cluster.etcdctl("member", "add", "late", "--peer-urls=http://127.0.0.1:1")
-    first = cluster.members[0].client_url
-    listed = json.loads(cluster.etcdctl("member", "list", "--write-out=json", endpoints=[first]))
-    diagnosis = ask(cluster)
-
-    assert ids(diagnosis) == [("warning", "member-unstarted"), ("info", "even-voter-count")]
-    [late] = [entry["ID"] for entry in listed["members"] if "name" not in entry]
-    assert f"{late:x}" in only(diagnosis, "member-unstarted").message
-    assert "http://127.0.0.1:1" in only(diagnosis, "member-unstarted").evidence
-    result = run("diagnostic", "-w", "json", f"--endpoints={first}")
-    assert (json.loads(result.stdout)["members"], result.returncode) == (listed["members"], 0)
-
-
-ONE_IDENTITY = ["--initial-advertise-peer-urls=http://localhost:2380", "--initial-cluster=m1=http://localhost:2380"]
-"""The peer URL of an etcd that was told none."""
-
-
-@each_line
-def test_servers_that_are_not_one_cluster_and_have_one_member_id(etcd_cluster: ClusterFactory) -> None:
-    clusters = [etcd_cluster(1, extra_args=ONE_IDENTITY) for _ in range(3)]
-    for number, cluster in enumerate(clusters):
-        cluster.start()
-        for key in range(3 * number):
-            cluster.etcdctl("put", f"k{key}", f"{number}")
-    endpoints = [url for cluster in clusters for url in cluster.endpoints]
-    diagnosis = dcos_etcd.diagnose(endpoints)
-
-    # No other finding: with whom the keys of which server would have to agree is not known.
-    assert ids(diagnosis) == [("critical", "duplicate-member-id")]
-    assert [(entry.endpoint, entry.revision) for entry in diagnosis.endpoints] == [
-        (url, 1 + 3 * number) for number, url in enumerate(endpoints)
-    ]
-    [member_id] = {entry.member_id for entry in diagnosis.endpoints}
-    found = only(diagnosis, "duplicate-member-id")
-    assert found.message == f"3 servers run as one member, {member_id}"
-    for number, url in enumerate(endpoints):
-        assert f"m1 ({url}): revision {1 + 3 * number}," in found.evidence
-    for flag in ("--initial-advertise-peer-urls", "--initial-cluster ", "--initial-cluster-token"):
-        assert flag in found.advice
-    assert run("diagnostic", f"--endpoints={','.join(endpoints)}").returncode == 1
-
-
-@pytest.mark.etcd(version=["3.4", "3.7"])
-def test_a_copy_of_a_member_that_runs_beside_it(etcd_cluster: ClusterFactory) -> None:
-    original, copy = etcd_cluster(1), etcd_cluster(1)
-    original.start()
-    original.etcdctl("put", "a", "b")
-    original.stop()
-    shutil.copytree(original.members[0].data_dir, copy.members[0].data_dir)
-    original.start()
-    copy.start()
-    endpoints = [*original.endpoints, *copy.endpoints]
-    diagnosis = dcos_etcd.diagnose(endpoints)
-
-    # They hold the same to the byte, and may even stand at one raft index.
-    assert {entry.revision for entry in diagnosis.endpoints} == {2}
-    assert ids(diagnosis) == [("critical", "duplicate-member-id")]
-    for url in endpoints:
-        assert url in only(diagnosis, "duplicate-member-id").evidence
-
-
-@pytest.mark.etcd(version=["3.4", "3.7"])
-def test_busy_servers_that_are_reached_at_two_addresses_each_are_well(etcd_cluster: ClusterFactory) -> None:
-    cluster = etcd_cluster(3)
-    cluster.start()
-    endpoints = [url for own in cluster.endpoints for url in (own, own.replace("127.0.0.1", "localhost"))]
-    over = threading.Event()
-
-    def write() -> None:
-        while not over.is_set():
-            gateway(cluster, "/v3/kv/put", {"key": "YQ==", "value": "YQ=="})
-
-    writing = threading.Thread(target=write)
-    writing.start()
-    try:
-        diagnoses = [dcos_etcd.diagnose(endpoints) for _ in range(5)]
-    finally:
-        over.set()
-        writing.join()
-
-    newest = [max(entry.revision or 0 for entry in diagnosis.endpoints) for diagnosis in diagnoses]
-    assert all(before < after for before, after in pairwise(newest)), newest
-    for diagnosis in diagnoses:
-        assert "duplicate-member-id" not in {name for _, name in ids(diagnosis)}, diagnosis.findings
-        assert [entry.endpoint for entry in diagnosis.endpoints] == cluster.endpoints
-
-
-@each_line
-def test_a_restored_member_that_was_not_started_yet(etcd_cluster: ClusterFactory, archive: Path) -> None:
-    cluster = etcd_cluster(3)
-    cluster.restore(archive)
-    *started, left = cluster.members
-    for member in started:
-        member.start(wait=False)
-    cluster.wait()
-    first = started[0].client_url
-    diagnosis = ask(cluster)
-
-    # From 3.6 on its name is listed all the same: a restore writes the names of all.
-    assert ids(diagnosis) == [("warning", "member-unstarted")]
-    assert left.peer_url in only(diagnosis, "member-unstarted").evidence
-    [listed] = [member for member in diagnosis.members if not member.client_urls]
-    assert f"{listed.id}" in only(diagnosis, "member-unstarted").message
-    assert run("diagnostic", f"--endpoints={first}").returncode == 0
 
 
 @each_line
@@ -507,116 +342,3 @@ def test_a_silent_endpoint_does_not_hide_the_others(listener: Listener, etcd_clu
     assert [entry.reachable for entry in diagnosis.endpoints] == [False, True]
     assert dcos_etcd.member_list(endpoints, command_timeout=2).members[0].name == "m1"
     assert len(listener.accepted) == 2
-
-
-# Access, and secrets.
-
-PASSWORD = "open-sesame-4711"
-
-
-@pytest.fixture(scope="module", params=LINES)
-def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Wants client certificates, and users: the certificate's name is that of the user `root`."""
-    directory = tmp_path_factory.mktemp("guarded")
-    with Cluster(1, binaries=release(request.param), tls=True, auth=("root", PASSWORD), directory=directory) as cluster:
-        cluster.etcdctl("put", "secret-key-name", "secret-value-8150")
-        cluster.etcdctl("user", "add", f"nobody:{PASSWORD}")
-        yield cluster
-
-
-@each_line
-def test_a_learner_of_a_cluster_with_users_is_not_ill(etcd_cluster: ClusterFactory) -> None:
-    cluster = etcd_cluster(1, auth=("root", PASSWORD), extra_args=UNHURRIED)
-    cluster.start()
-    cluster.add_member(learner=True)
-    diagnosis = ask(cluster)
-
-    assert diagnosis.healthy, diagnosis.findings
-    assert {name for _, name in ids(diagnosis)} <= {"facts-incomplete", "key-space-not-compared", "member-is-learner"}
-    assert not any("leader" in finding.evidence for finding in diagnosis.findings)
-
-
-@pytest.mark.parametrize("line", ["3.5", "3.7"])
-def test_a_lost_quorum_is_no_refusal_of_the_user(etcd_cluster: ClusterFactory, line: str) -> None:
-    cluster = etcd_cluster(2, line, auth=("root", PASSWORD))
-    cluster.start()
-    cluster.members[1].kill()
-    lost = until(cluster, "linearizable-read-failed")
-
-    # Without a leader there is no token, and without a token hardly any answer: not because of this user.
-    assert "access-denied" not in {finding.id for finding in lost.findings}
-    assert "checking a password needs a leader" in only(lost, "facts-incomplete").evidence
-
-
-@pytest.mark.parametrize("way", ["user", "name in the certificate"])
-def test_tls_and_a_user_see_everything(guarded: Cluster, way: str) -> None:
-    access = guarded.access if way == "user" else {**guarded.access, "user": None}
-    diagnosis = dcos_etcd.diagnose(**access)
-    members = dcos_etcd.member_list(**access)
-
-    assert ids(diagnosis) == []
-    assert [member.name for member in members.members] == ["m1"]
-    assert members.members == diagnosis.members
-    assert members.header.member_id == diagnosis.endpoints[0].member_id
-    assert diagnosis.endpoints[0].linearizable is not None
-
-
-@pytest.mark.parametrize("way", ["wrong password", "no role", "name without a user", "no certificate", "another CA"])
-def test_who_is_refused_is_told_why(guarded: Cluster, tmp_path: Path, way: str) -> None:
-    access: dict[str, Any] = {**guarded.access, "dial_timeout": 5}
-    tls = access["tls"]
-    if way == "wrong password":
-        access["user"] = ("root", f"{PASSWORD}-wrong")
-    elif way == "no role":
-        access["user"] = ("nobody", PASSWORD)
-    elif way == "no certificate":
-        access["tls"] = dcos_etcd.Tls(cacert=tls.cacert)
-    else:
-        other = Certificates.create(tmp_path / "other", "somebody")
-        access["tls"] = dcos_etcd.Tls(cacert=tls.cacert, cert=other.client_cert, key=other.client_key)
-        if way == "another CA":
-            access["tls"] = other.tls
-    diagnosis = dcos_etcd.diagnose(**access)
-
-    if way == "no role":
-        # What may be seen without a role differs by release; the health of the member always may.
-        assert diagnosis.healthy
-        assert {name for _, name in ids(diagnosis)} <= {"facts-incomplete", "member-list-unknown"}
-        [entry] = diagnosis.endpoints
-        assert "permission denied" in f"{entry.error} {entry.hash_kv_error}"
-    else:
-        assert ids(diagnosis)[0] == ("critical", "access-denied")
-        with pytest.raises(dcos_etcd.AccessDeniedError) as caught:
-            dcos_etcd.member_list(**access)
-        assert caught.value.endpoint == guarded.endpoints[0]
-
-
-def test_no_secret_is_ever_shown(guarded: Cluster, tmp_path: Path) -> None:
-    shown: list[str] = []
-    for password in (PASSWORD, f"{PASSWORD}-wrong"):
-        flags = cluster_flags({**guarded.access, "user": ("root", password)})
-        for command in (
-            ["diagnostic"],
-            ["diagnostic", "-w", "json"],
-            ["backup", str(tmp_path / f"{len(shown)}.tar.gz")],
-            ["backup", str(tmp_path / f"{len(shown)}.tar.gz"), "-w", "json"],
-        ):
-            result = run(*command, *flags, env=environment())
-            shown.append(result.stdout + result.stderr)
-        variables = environment(ETCDCTL_USER="root", ETCDCTL_PASSWORD=password)
-        result = run("diagnostic", *cluster_flags({**guarded.access, "user": None}), env=variables)
-        shown.append(result.stdout + result.stderr)
-
-    assert any("verdict: healthy" in text for text in shown)
-    assert any("authentication failed" in text or "password" in text for text in shown)
-    for text in shown:
-        for secret in (PASSWORD, "secret-key-name", "secret-value-8150", "PRIVATE KEY"):
-            assert secret not in text
-
-
-def test_no_secret_is_in_the_text_of_an_access() -> None:
-    from dcos_etcd._access import access  # noqa: PLC0415
-
-    made = access("http://127.0.0.1:1", tls=None, user=("root", PASSWORD), dial_timeout=1, command_timeout=1)
-
-    assert PASSWORD not in f"{made} {made!r}"

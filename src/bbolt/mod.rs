@@ -21,8 +21,9 @@
 //! # Who does what
 //!
 //! [`Database`] opens and reads; it trusts nothing but does not look at what it was not asked for. [`walk`](walk()) looks
-//! at everything and reports every broken rule; of leaves that passed by before it can go by [`Notes`]. [`Patch`] changes a database by appending pages, and [`check_patched`]
-//! looks at what it changed. [`BulkWriter`] makes a database of any size in one pass, [`build`] a small one in memory.
+//! at everything and tells a [`Visitor`] of every broken rule; of leaves that passed by before it can go by [`Notes`].
+//! [`Patch`] changes a database by appending pages, and [`check_patched`] looks at what it changed. [`BulkWriter`] makes
+//! a database of any size in one pass, [`build`] a small one in memory.
 
 pub mod layout;
 
@@ -42,6 +43,7 @@ mod reader;
 mod shape;
 mod subtrees;
 mod tree;
+mod visitor;
 mod walk;
 
 #[cfg(test)]
@@ -54,4 +56,5 @@ pub use notes::{Ends, Notes, Scribe};
 pub use patch::{Append, Patch, PatchPages};
 pub use patched::check_patched;
 pub use reader::{Bucket, Database, Element, Entry};
-pub use walk::{Part, Visitor, Walked, walk, walk_noted};
+pub use visitor::{Part, Visitor};
+pub use walk::{Walked, walk, walk_noted};

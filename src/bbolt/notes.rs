@@ -14,7 +14,7 @@ use super::meta::Meta;
 use super::order::Bounds;
 use super::page::{Header, Kind, Page};
 use super::subtrees::read_leaf;
-use super::walk::Part;
+use super::visitor::Part;
 use crate::proto::{put_varint, varint};
 
 /// Bytes of notes that are kept, some 1.5 GiB of database with values of a KiB; leaves beyond are read by the walk.

@@ -19,7 +19,7 @@ use super::page_set::PageSet;
 use super::pages::{Pages, ahead};
 use super::reader::Element;
 use super::shape::children_defect;
-use super::walk::Part;
+use super::visitor::Part;
 use crate::read_at::ReadAt;
 
 /// Most pages of a branch or leaf that a thread reads, in bytes; each thread has memory for one of each.
