@@ -61,7 +61,7 @@ mod source;
 mod stream;
 mod tar_header;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unzstd;
 mod writer;
 

@@ -155,7 +155,8 @@ mod tests {
     use tokio::runtime::Builder;
 
     use super::*;
-    use crate::archive::{ArchiveWriter, Compression, Manifest};
+    use crate::archive::Compression;
+    use crate::archive::tests::archive;
     use crate::compose::{Change, make_snapshot};
     use crate::history::{KeyRange, Store};
     use crate::progress::NoProgress;
@@ -177,40 +178,18 @@ mod tests {
         fs::read(path).unwrap()
     }
 
-    fn archived(snapshot: &[u8]) -> Vec<u8> {
-        let manifest = Manifest {
-            format_version: 1,
-            created_at: "2026-11-22T23:00:00Z".to_owned(),
-            tool: String::new(),
-            endpoint: String::new(),
-            cluster_id: "1".to_owned(),
-            member_id: "1".to_owned(),
-            etcd_version: "3.5.30".to_owned(),
-            storage_version: String::new(),
-            revision: 1,
-            raft_term: 1,
-            raft_index: 1,
-            members: Vec::new(),
-            size: snapshot.len() as u64 - 32,
-            sha256: String::new(),
-        };
-        let mut writer = ArchiveWriter::new(Vec::new(), Compression::Zstd, snapshot.len() as u64, 0).unwrap();
-        writer.write_snapshot(snapshot).unwrap();
-        writer.finish(&manifest).unwrap()
-    }
-
     /// Compares two snapshots of other values, A archived or not; gives what came at once, and what was ready then.
-    fn compared(archive: bool) -> Vec<(Vec<Found>, usize)> {
+    fn compared(packed: bool) -> Vec<(Vec<Found>, usize)> {
         let directory = tempfile::tempdir().unwrap();
-        let source = |side: &str, archive: bool| {
+        let source = |side: &str, packed: bool| {
             let bytes = snapshot(directory.path(), side);
             let path = directory.path().join(format!("{side} as it is read"));
-            fs::write(&path, if archive { archived(&bytes) } else { bytes }).unwrap();
+            fs::write(&path, if packed { archive(Compression::Zstd, &bytes) } else { bytes }).unwrap();
             let store = Arc::new(Store::open(&path, &NoProgress).unwrap());
-            assert_eq!(store.is_compressed(), archive);
+            assert_eq!(store.is_compressed(), packed);
             Source::stored(store, &KeyRange::all(), None, &NoProgress).unwrap()
         };
-        let mut comparison = Comparison::new(source("a", archive), source("b", false), true);
+        let mut comparison = Comparison::new(source("a", packed), source("b", false), true);
         let runtime = Builder::new_current_thread().build().unwrap();
         let handed = || {
             let found = runtime.block_on(comparison.next(&NoProgress)).unwrap();
@@ -221,8 +200,8 @@ mod tests {
 
     #[test]
     fn values_of_an_archive_are_read_many_at_once_and_handed_over_few_at_once() {
-        for (archive, first, most) in [(true, FIRST - MOST, KEYS - FIRST - MOST), (false, 0, 0)] {
-            let handed = compared(archive);
+        for (packed, first, most) in [(true, FIRST - MOST, KEYS - FIRST - MOST), (false, 0, 0)] {
+            let handed = compared(packed);
             assert!(handed.iter().all(|(found, _)| found.len() <= MOST));
             assert_eq!(handed.first().map(|(found, ready)| (found.len(), *ready)), Some((MOST, first)));
             assert_eq!(handed.iter().map(|(_, ready)| *ready).max(), Some(most));

@@ -11,7 +11,8 @@ use std::thread;
 use tempfile::TempDir;
 
 use super::*;
-use crate::archive::{ArchiveWriter, Compression, Manifest};
+use crate::archive::Compression;
+use crate::archive::tests::archive;
 use crate::bbolt::{Builder, Entries, Meta};
 use crate::error::Error;
 use crate::progress::{NoProgress, Progress, Stage};
@@ -111,27 +112,9 @@ fn open(buckets: &Buckets) -> Opened {
     Opened { _directory: directory, store }
 }
 
+/// An archive of `database`, without its hash.
 fn archived(compression: Compression, database: &[u8]) -> Vec<u8> {
-    let manifest = Manifest {
-        format_version: 1,
-        created_at: "2026-11-22T23:00:00Z".to_owned(),
-        tool: String::new(),
-        endpoint: String::new(),
-        cluster_id: "1".to_owned(),
-        member_id: "1".to_owned(),
-        etcd_version: "3.5.30".to_owned(),
-        storage_version: String::new(),
-        revision: 1,
-        raft_term: 1,
-        raft_index: 1,
-        members: Vec::new(),
-        size: database.len() as u64,
-        sha256: String::new(),
-    };
-    let mut writer = ArchiveWriter::new(Vec::new(), compression, database.len() as u64 + 32, 0).unwrap();
-    writer.write_snapshot(database).unwrap();
-    writer.write_snapshot(&[0; 32]).unwrap();
-    writer.finish(&manifest).unwrap()
+    archive(compression, &[database, &[0; 32]].concat())
 }
 
 fn rows(store: &Arc<Store>, range: &KeyRange, revision: Option<i64>) -> Vec<Row> {

@@ -44,7 +44,8 @@ pub(super) fn snapshot(database_len: usize) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn archive(compression: Compression, snapshot: &[u8]) -> Vec<u8> {
+/// An archive of `snapshot`, a database and the 32 bytes of its SHA-256.
+pub(crate) fn archive(compression: Compression, snapshot: &[u8]) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new(), compression, snapshot.len() as u64, 1_700_000_000).unwrap();
     for part in snapshot.chunks(32768) {
         writer.write_snapshot(part).unwrap();
