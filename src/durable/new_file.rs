@@ -100,9 +100,29 @@ impl NewFile {
     /// The rename for file systems that have no NOREPLACE (NFS, some FUSE): a hard link never replaces either. A
     /// kill between the two steps leaves a second, hidden name of a whole file, which the next run removes.
     fn link(&self) -> Result<()> {
-        fs::hard_link(&self.temporary, &self.destination).map_err(|error| self.naming(error))?;
-        let _ = fs::remove_file(&self.temporary);
-        Ok(())
+        match fs::hard_link(&self.temporary, &self.destination) {
+            Ok(()) => {
+                let _ = fs::remove_file(&self.temporary);
+                Ok(())
+            }
+            // What link(2) and file systems in user space say where there are no hard links.
+            Err(error)
+                if matches!(Errno::from_io_error(&error), Some(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP)) =>
+            {
+                self.claim_and_rename().map_err(|error| self.naming(error))
+            }
+            Err(error) => Err(self.naming(error)),
+        }
+    }
+
+    /// The rename for file systems that have no hard links either (object stores under FUSE): the name is taken by a
+    /// file of its own, which the rename replaces. A kill between the two leaves that file, which is empty and so no
+    /// archive to anyone, and the temporary.
+    fn claim_and_rename(&self) -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.destination)?;
+        fs::rename(&self.temporary, &self.destination).inspect_err(|_| {
+            let _ = fs::remove_file(&self.destination);
+        })
     }
 
     fn naming(&self, error: io::Error) -> Error {
@@ -208,6 +228,24 @@ mod tests {
             assert!(matches!(error, Error::ArchiveExists { .. }), "{what}: {error}");
             assert_eq!(before.file_type(), fs::symlink_metadata(&path).unwrap().file_type(), "{what}");
             assert_eq!(vec![OsString::from("x")], names(dir.path()), "{what}");
+        }
+    }
+
+    #[test]
+    fn no_way_of_giving_the_name_replaces_anything() {
+        type Way = fn(&NewFile) -> io::Result<()>;
+        let link: Way = |new| new.link().map_err(|_| io::ErrorKind::AlreadyExists.into());
+        for way in [link, NewFile::claim_and_rename] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("x");
+            let [first, second] = [0; 2].map(|_| NewFile::create(&path).unwrap());
+            first.file().write_all(b"first").unwrap();
+            way(&first).unwrap();
+
+            assert_eq!(io::ErrorKind::AlreadyExists, way(&second).unwrap_err().kind());
+            drop((first, second));
+            assert_eq!(b"first", fs::read(&path).unwrap().as_slice());
+            assert_eq!(vec![OsString::from("x")], names(dir.path()));
         }
     }
 
