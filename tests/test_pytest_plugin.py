@@ -416,8 +416,8 @@ def test_fixtures_of_users_take_the_place_of_ours(pytester: Suite, tmp_path: Pat
         ('("x", "etcd_binaries"), [(1, 2)]', "x, etcd_binaries", ["1-2"]),
         ('"x, etcd_binaries", [(1, 2)]', "x, etcd_binaries", ["1-2"]),
         ('argnames=" etcd_binaries ,x", argvalues=[(2, 1)]', "x, etcd_binaries", ["2-1"]),
-        ('"etcd_members", [5]', "etcd_members", ["5"]),
-        ('["etcd_members"], [[5]], indirect=True', "etcd_members", ["5"]),
+        ('"etcd_members", [5]', "etcd_members, etcd_binaries", ["etcd-99.1.0-5", "etcd-99.2.0-5"]),
+        ('["etcd_members"], [[5]], indirect=True', "etcd_binaries, etcd_members", ["etcd-99.1.0-5", "etcd-99.2.0-5"]),
     ],
 )
 def test_parameters_of_a_test_stand_in_any_form(
