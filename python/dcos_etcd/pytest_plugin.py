@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -171,7 +171,7 @@ def _parametrized(metafunc: pytest.Metafunc) -> set[str]:
         if isinstance(said, str):
             names.update(name.strip() for name in said.split(","))
         elif isinstance(said, Collection):
-            names.update(map(str, said))
+            names.update(str(name) for name in cast("Collection[object]", said))
     # Before pytest 8 the values that are no fixture's were apart.
     for call in getattr(metafunc, "_calls", ()):
         names.update(call.params, getattr(call, "funcargs", ()))

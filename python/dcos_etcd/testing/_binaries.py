@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
@@ -219,18 +220,18 @@ def environment() -> dict[str, str]:
 
 def run(command: Sequence[str | bytes], shown: str, stdin: bytes = b"") -> str:
     """What a program prints; `shown` stands for it in the error, which must not hold a password."""
-    process: subprocess.Popen[bytes] | None = None
-    try:
+    with ExitStack() as ending:
         with held_signals():
             process = subprocess.Popen(  # noqa: S603
                 command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment()
             )
+            ending.callback(_end, process)
         stdout, stderr = (said.decode(errors="replace") for said in process.communicate(stdin))
-    finally:
-        with held_signals():
-            if process is not None:
-                with process:
-                    process.kill()  # nothing where it has ended
     if process.returncode != 0:
         raise CommandFailedError(shown, process.returncode, stdout, stderr)
     return stdout
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with held_signals(), process:
+        process.kill()  # nothing where it has ended

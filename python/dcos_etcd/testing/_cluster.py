@@ -164,12 +164,8 @@ class Cluster:
 
     def __enter__(self) -> Self:
         __tracebackhide__ = True  # pytest shows the line of the test that starts it
-        try:
-            self._closed.clear()
-            self._start_where_it_can()
-        except BaseException:
-            self.close()
-            raise
+        self._closed.clear()
+        self._start_or_close()
         return self
 
     def __exit__(
@@ -180,7 +176,7 @@ class Cluster:
     async def __aenter__(self) -> Self:
         self._closed.clear()
         try:
-            await to_the_end(self._start_where_it_can, give_up=self._closed.set)
+            await to_the_end(self._start_or_close, give_up=self._closed.set)
         except GeneratorExit:  # nobody runs the loop any more
             self.close()
             raise
@@ -193,6 +189,16 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await to_the_end(self.close)
+
+    def _start_or_close(self) -> None:
+        """Start; nothing is left where that fails or is given up, also when the loop that gave it up runs no more."""
+        __tracebackhide__ = True
+        try:
+            self._start_where_it_can()
+            self._must_be_open()
+        except BaseException:
+            self.close()
+            raise
 
     def _start_where_it_can(self) -> None:
         """Start; on other ports where one is taken, unless data directories hold the URLs already."""

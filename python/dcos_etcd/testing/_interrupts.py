@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from types import FrameType
 
 T = TypeVar("T")
 
 
 @contextmanager
-def held_signals() -> Iterator[None]:
+def held_signals() -> Generator[None, None, None]:
     """Call the handlers of signals that come within the `with` block after it.
 
     Handlers may raise, as that of Ctrl-C does, between any two instructions of the main thread, where Python calls
