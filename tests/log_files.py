@@ -16,7 +16,7 @@ class Segment:
     """The newest segment of a log."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.path = sorted((data_dir / "member/wal").glob("*.wal"))[-1]
+        self.path = max((data_dir / "member/wal").glob("*.wal"))
         self.frames: list[tuple[int, int]] = []
         """Offset and bytes of each frame, the length word among them."""
         content = self.path.read_bytes()
@@ -41,7 +41,7 @@ class Segment:
             return file.read(length)
 
     def tear(self) -> int:
-        """Write what is left of a record behind the last one when the power goes: its beginning, up to a sector's end."""
+        """Write what a loss of power leaves of a record behind the last one: its beginning, up to a sector's end."""
         offset, length = max(self.frames, key=lambda frame: frame[1])
         written = SECTOR - self.end % SECTOR + SECTOR
         assert length > written + SECTOR

@@ -187,7 +187,10 @@ def test_the_log_tells_of_a_promotion_and_of_new_urls_as_the_server_does(etcd_cl
     promote(cluster, learner)
     [first, _] = cluster.members
     new = first.peer_url.replace("127.0.0.1", "localhost")
-    cluster.etcdctl("member", "update", f"{first.id:x}", f"--peer-urls={new}")
+    cluster.etcdctl("member", "update", f"{first.id:x}", f"--peer-urls={new}", endpoints=cluster.endpoints[:1])
+    if cluster.binaries.version.startswith("3.4."):
+        # It leaves no trace of the commit of a change until something else is written.
+        put(cluster, 2)
     listed = {
         (f"{one['ID']:x}", one["name"], tuple(one["peerURLs"]), bool(one.get("isLearner")))
         for one in cluster.member_list()
@@ -216,8 +219,9 @@ def promote(cluster: Cluster, learner: Member) -> None:
 
 def promoted(cluster: Cluster, learner: Member) -> bool:
     try:
-        cluster.etcdctl("member", "promote", f"{learner.id:x}")
+        cluster.etcdctl("member", "promote", f"{learner.id:x}", endpoints=cluster.endpoints[:1])
     except CommandFailedError as error:
-        assert "in sync" in str(error), error
+        if "in sync" not in str(error):
+            raise
         return False
     return True

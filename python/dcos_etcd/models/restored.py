@@ -131,8 +131,8 @@ class Inspection(Shown):
         member_id: Hexadecimal id of the member, from the log.
         name: Name of the member.
         members: The members in the database, ascending by id; client URLs are not told.
-        log_members: The members by the `.snap` file and what of the log is known to be committed, ascending by id: those
-            that etcd up to 3.5 goes by.
+        log_members: The members by the `.snap` file and what of the log is known to be committed, ascending by id:
+            those that etcd up to 3.5 goes by.
         term: Raft term.
         commit: Greatest committed raft index.
         last_index: Raft index of the last entry of the log.
