@@ -123,11 +123,13 @@ INSPECTION = Inspection._from_json(
         "term": 3,
         "commit": 7,
         "last_index": 7,
+        "storage_version": None,
         "applied_index": None,
         "revision": 42,
         "total_key": 3,
         "database_size": 20480,
         "defects": [{"code": "torn", "message": "a <i>torn</i> record", "page": None, "offset": 7}],
+        "mended_at_start": [{"code": "wal-tail", "message": "<b>not</b> zero", "page": None, "offset": 9}],
     }
 )
 

@@ -25,6 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
     budget::limit(bytes, 4 << 20, 64);
     let wal = read_dir(&directory).expect("files in memory can be read");
     assert!(wal.defects.len() <= 1_000);
+    // Of the newest segment alone, and behind what counts of it.
+    let torn = wal.torn.as_ref().and_then(|torn| torn.offset);
+    assert!(torn.is_none_or(|at| wal.segments.last().is_some_and(|segment| (segment.used..segment.len).contains(&at))));
     assert!(wal.segments.iter().all(|segment| segment.used <= segment.len));
     assert!(wal.valid_snapshots().count() <= wal.snapshots.len());
     assert!(wal.conf_changes.is_sorted_by_key(|change| change.index));

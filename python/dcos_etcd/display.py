@@ -210,14 +210,13 @@ def _endpoint_document(facts: EndpointFacts) -> dict[str, Any]:
 def inspection_fields(found: Inspection) -> Fields:
     """Tell what a data directory says of its member."""
     unknown = "-"
-    members = found.log_members or found.members
     return fields(
         [
             ("data dir", found.data_dir if found.exists else f"{found.data_dir} (not there)"),
             ("in use by", found.in_use or "nobody"),
             ("member", f"{found.name or unknown} ({found.member_id or unknown})"),
             ("cluster", found.cluster_id or unknown),
-            *(("with", f"{one.name or unknown} ({one.id}) {','.join(one.peer_urls)}") for one in members),
+            *(("with", f"{one.name or unknown} ({one.id}) {','.join(one.peer_urls)}") for one in found.known_members),
             ("raft term", unknown if found.term is None else found.term),
             ("raft commit", unknown if found.commit is None else found.commit),
             ("applied", unknown if found.applied_index is None else found.applied_index),
@@ -225,6 +224,7 @@ def inspection_fields(found: Inspection) -> Fields:
             ("keys", unknown if found.total_key is None else found.total_key),
             ("database size", unknown if found.database_size is None else f"{found.database_size} bytes"),
             *(("defect", f"{defect.code}: {defect}") for defect in found.defects),
+            *(("mended at start", f"{defect.code}: {defect}") for defect in found.mended_at_start),
         ]
     )
 

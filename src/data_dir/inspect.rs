@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::in_use::{InUse, in_use};
 use crate::bbolt::Database;
@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::Progress;
 use crate::raft::wal::{self, Wal};
-use crate::raft::{ConfChangeType, snap};
+use crate::raft::{ConfChange, ConfChangeType, snap};
 use crate::read_at::FileSource;
-use crate::schema::{StoredMember, buckets};
+use crate::schema::{StoreMeta, StoredMember, buckets};
 use crate::snapshot::Contents;
 
 /// A member of the cluster, as the directory knows it.
@@ -60,7 +60,8 @@ pub struct Inspection {
     pub name: Option<String>,
     /// The members in the database, ascending by id.
     pub members: Vec<InspectedMember>,
-    /// The members by the `.snap` file and the log behind it, ascending by id: those that etcd up to 3.5 goes by.
+    /// The members by the `.snap` file and what of the log behind it is known to be committed, ascending by id: those
+    /// that etcd up to 3.5 goes by.
     pub log_members: Vec<InspectedMember>,
     /// Raft term.
     pub term: Option<u64>,
@@ -68,6 +69,9 @@ pub struct Inspection {
     pub commit: Option<u64>,
     /// Raft index of the last entry of the log.
     pub last_index: Option<u64>,
+    /// The storage version of the database, such as `3.6.0`; `None` before 3.6. From then on etcd goes by the members in
+    /// the database.
+    pub storage_version: Option<String>,
     /// Raft index up to which the database holds everything.
     pub applied_index: Option<u64>,
     /// Revision of the key space in the database; what the log has beyond it is applied when etcd starts.
@@ -76,12 +80,17 @@ pub struct Inspection {
     pub total_key: Option<u64>,
     /// Bytes of the database file.
     pub database_size: Option<u64>,
-    /// What is wrong with database, WAL or `.snap` file.
+    /// What is wrong with database, WAL or `.snap` file: etcd does not start, or starts without what it acknowledged.
     pub defects: Vec<Defect>,
+    /// Traces of writes that were cut off, as by a loss of power, and that etcd clears away at its next start: at the end
+    /// of the log, and in that meta page of the database which does not count.
+    pub mended_at_start: Vec<Defect>,
 }
 
 /// Looks at the member in `data_dir`, whose WAL lies in `wal_dir` (`None`: in `member/wal`). `pages` walks the whole
 /// database too: without it revision, live keys and what is wrong with pages are not told, and the size costs nothing.
+///
+/// Of a directory that a server writes to, defects may be what was half written at the moment.
 ///
 /// # Errors
 /// [`Error::Io`] when the system refuses, and [`Error::Interrupted`]; what is damaged or missing is no error.
@@ -123,11 +132,17 @@ fn database(path: &Path, found: &mut Inspection, pages: bool, progress: &dyn Pro
     if pages {
         judge(&database, path, found, progress)?;
     }
-    let members = database.bucket(buckets::MEMBERS).ok().flatten().and_then(|bucket| database.entries(&bucket).ok());
-    // An entry that is none was found by the walk already.
-    let members = members.unwrap_or_default().into_iter();
-    let members = members.filter_map(|(key, value)| StoredMember::parse(&key, &value).ok());
+    // What cannot be read is found by the walk.
+    let entries = |name| {
+        let bucket = database.bucket(name).ok().flatten();
+        bucket.and_then(|bucket| database.entries(&bucket).ok()).unwrap_or_default().into_iter()
+    };
+    let members = entries(buckets::MEMBERS).filter_map(|(key, value)| StoredMember::parse(&key, &value).ok());
     found.members = sorted(members.map(|member| (member.id, member.into())).collect());
+    let mut meta = StoreMeta::default();
+    entries(buckets::META).for_each(|(key, value)| drop(meta.take(&key, &value)));
+    found.applied_index = meta.consistent_index;
+    found.storage_version = meta.storage_version;
     Ok(())
 }
 
@@ -136,11 +151,20 @@ fn judge(database: &Database<FileSource>, path: &Path, found: &mut Inspection, p
         Error::Io { action, source, .. } => Error::Io { action, path: path.to_owned(), source },
         other => other,
     })?;
-    found.applied_index = contents.meta.consistent_index;
     found.revision = Some(contents.current_revision());
     found.total_key = Some(contents.total_key);
-    found.defects.extend(defects);
+    let (mended, defects) = defects.into_iter().partition(|defect| is_of_torn_meta(database, defect));
+    found.mended_at_start = mended;
+    found.defects.extend::<Vec<Defect>>(defects);
     Ok(())
+}
+
+/// Whether the defect is of the meta page that does not count: the other one, which does, is a whole transaction, and
+/// bbolt overwrites the page with its next one.
+fn is_of_torn_meta(database: &Database<FileSource>, defect: &Defect) -> bool {
+    const OF_META: [&str; 6] =
+        ["meta-magic", "meta-version", "meta-checksum", "meta-page-size", "page-id", "page-type"];
+    database.invalid_meta().is_some_and(|invalid| invalid.page == defect.page && OF_META.contains(&defect.code))
 }
 
 fn log(wal_dir: &Path, snap_dir: &Path, found: &mut Inspection) -> Result<()> {
@@ -157,14 +181,36 @@ fn log(wal_dir: &Path, snap_dir: &Path, found: &mut Inspection) -> Result<()> {
     found.commit = wal.hard_state.map(|state| state.commit);
     found.last_index = (wal.entries > 0).then_some(wal.last_index);
     found.defects.append(&mut wal.defects);
-    found.log_members = log_members(snap_dir, &wal, &mut found.defects)?;
+    found.mended_at_start.extend(wal.torn.take());
+    if let Some(applied) = found.applied_index.filter(|applied| *applied > wal.reach) {
+        let message = format!(
+            "{}: the log ends at index {}, the database holds what was applied up to {applied}: acknowledged entries are \
+             gone; etcd starts, and applies nothing before index {}",
+            wal_dir.display(),
+            wal.reach,
+            applied.saturating_add(1)
+        );
+        found.defects.push(Defect::new("wal-behind-database", message));
+    }
+    // A commit is written with the entries that follow it; what was applied before was committed, too.
+    let committed = found.commit.max(found.applied_index).unwrap_or_default();
+    found.log_members = log_members(snap_dir, &wal, committed, &mut found.defects)?;
     Ok(())
 }
 
-/// The members of the newest `.snap` file that the WAL vouches for, with the committed changes behind it.
-fn log_members(snap_dir: &Path, wal: &Wal, defects: &mut Vec<Defect>) -> Result<Vec<InspectedMember>> {
-    let mut members: BTreeMap<u64, InspectedMember> = BTreeMap::new();
-    let mut from = 0;
+/// The members of the newest `.snap` file that the WAL vouches for, with the changes behind it up to index `committed`.
+fn log_members(snap_dir: &Path, wal: &Wal, committed: u64, defects: &mut Vec<Defect>) -> Result<Vec<InspectedMember>> {
+    let (mut members, from) = snap_members(snap_dir, wal, defects)?;
+    for entry in wal.conf_changes.iter().filter(|entry| entry.index <= committed) {
+        take_change(&mut members, &entry.change, entry.index > from);
+    }
+    Ok(sorted(members))
+}
+
+type Members = BTreeMap<u64, InspectedMember>;
+
+/// The members of the newest `.snap` file that the WAL vouches for, and the index that it is of.
+fn snap_members(snap_dir: &Path, wal: &Wal, defects: &mut Vec<Defect>) -> Result<(Members, u64)> {
     for record in wal.valid_snapshots().collect::<Vec<_>>().into_iter().rev() {
         let (term, index) = (record.snapshot.term, record.snapshot.index);
         let path = snap_dir.join(snap::file_name(term, index));
@@ -180,9 +226,7 @@ fn log_members(snap_dir: &Path, wal: &Wal, defects: &mut Vec<Defect>) -> Result<
                         InspectedMember { id, name, peer_urls: member.peer_urls, is_learner: member.is_learner };
                     (member.id, known)
                 });
-                members = known.collect();
-                from = index;
-                break;
+                return Ok((known.collect(), index));
             }
             Err(defect) => {
                 let name = snap::file_name(term, index);
@@ -190,28 +234,45 @@ fn log_members(snap_dir: &Path, wal: &Wal, defects: &mut Vec<Defect>) -> Result<
             }
         }
     }
-    let commit = wal.hard_state.map_or(0, |state| state.commit);
-    for entry in wal.conf_changes.iter().filter(|entry| entry.index <= commit) {
-        let (id, context) = (entry.change.node_id, serde_json::from_slice::<StoredMember>(&entry.change.context).ok());
-        if let (Some(member), Some(known)) = (&context, members.get_mut(&id))
-            && known.name.is_empty()
-        {
-            // A restored log tells names that its .snap file does not.
-            known.name.clone_from(&member.name);
-        }
-        if entry.index <= from {
-            continue;
-        }
-        match (entry.change.change_type, context) {
-            (ConfChangeType::RemoveNode, _) => drop(members.remove(&id)),
-            (_, Some(member)) => {
-                let is_learner = entry.change.change_type == ConfChangeType::AddLearnerNode;
-                members.insert(id, InspectedMember { is_learner, ..member.into() });
+    Ok((Members::new(), 0))
+}
+
+/// The context of a change (etcd `membership.ConfigChangeContext`): a promotion names nothing but the id.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Context {
+    #[serde(rename = "peerURLs")]
+    peer_urls: Option<Vec<String>>,
+    name: String,
+    is_promote: bool,
+}
+
+/// Takes in a change as etcd's `applyConfChange` does; of one that is not `new`, the `.snap` file lacks the name alone.
+fn take_change(members: &mut Members, change: &ConfChange, new: bool) {
+    let id = change.node_id;
+    let context = serde_json::from_slice::<Context>(&change.context).ok();
+    let known = members.get_mut(&id);
+    match (change.change_type, context, known) {
+        (ConfChangeType::RemoveNode, _, _) if new => drop(members.remove(&id)),
+        (ConfChangeType::AddNode, Some(context), known) if context.is_promote => {
+            if let Some(known) = known.filter(|_| new) {
+                known.is_learner = false;
             }
-            (_, None) => {}
         }
+        (ConfChangeType::UpdateNode, Some(context), Some(known)) if new => {
+            // etcd up to 3.5 replaces what raft knows of the member, which is no learner then.
+            known.peer_urls = context.peer_urls.unwrap_or_default();
+            known.is_learner = false;
+        }
+        (ConfChangeType::AddNode | ConfChangeType::AddLearnerNode, Some(context), _) if new => {
+            let is_learner = change.change_type == ConfChangeType::AddLearnerNode;
+            let (name, peer_urls) = (context.name, context.peer_urls.unwrap_or_default());
+            members.insert(id, InspectedMember { id: hex_id(id), name, peer_urls, is_learner });
+        }
+        // A restored log tells names that its .snap file does not.
+        (_, Some(context), Some(known)) if known.name.is_empty() => known.name = context.name,
+        _ => {}
     }
-    Ok(sorted(members))
 }
 
 fn sorted(members: BTreeMap<u64, InspectedMember>) -> Vec<InspectedMember> {
@@ -268,5 +329,38 @@ mod tests {
         assert_eq!(names, expected.members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>());
         let codes: Vec<&str> = found.defects.iter().map(|defect| defect.code).collect();
         assert_eq!(codes, ["database-missing"]);
+    }
+
+    fn changed(before: &[InspectedMember], changes: &[(ConfChangeType, u64, &str)]) -> Vec<InspectedMember> {
+        let mut members: Members = before.iter().map(|known| (7, known.clone())).collect();
+        for (change_type, node_id, context) in changes {
+            let (change_type, context) = (*change_type, context.as_bytes().to_vec());
+            take_change(&mut members, &ConfChange { id: 0, change_type, node_id: *node_id, context }, true);
+        }
+        sorted(members)
+    }
+
+    fn learner() -> InspectedMember {
+        InspectedMember { id: "7".into(), name: "m".into(), peer_urls: vec!["http://a:1".into()], is_learner: true }
+    }
+
+    #[test]
+    fn a_promotion_leaves_name_and_urls_as_they_were() {
+        let added = r#"{"id":7,"peerURLs":["http://a:1"],"isLearner":true,"name":"m","isPromote":false}"#;
+        let promoted = r#"{"id":7,"peerURLs":null,"isPromote":true}"#;
+        let changes = [(ConfChangeType::AddLearnerNode, 7, added), (ConfChangeType::AddNode, 7, promoted)];
+        assert_eq!(changed(&[], &changes[..1]), [learner()]);
+        assert_eq!(changed(&[], &changes), [InspectedMember { is_learner: false, ..learner() }]);
+        assert_eq!(changed(&[], &changes[1..]), []);
+    }
+
+    #[test]
+    fn an_update_replaces_urls_and_leaves_the_name() {
+        let updated = r#"{"id":7,"peerURLs":["http://b:2","http://c:3"]}"#;
+        let expected = ["http://b:2".to_owned(), "http://c:3".to_owned()].to_vec();
+        let [found] = &changed(&[learner()], &[(ConfChangeType::UpdateNode, 7, updated)])[..] else { panic!() };
+        assert_eq!((&found.name, &found.peer_urls, found.is_learner), (&"m".to_owned(), &expected, false));
+        assert_eq!(changed(&[], &[(ConfChangeType::UpdateNode, 7, updated)]), []);
+        assert_eq!(changed(&[learner()], &[(ConfChangeType::RemoveNode, 7, "")]), []);
     }
 }

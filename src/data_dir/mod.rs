@@ -7,6 +7,11 @@
 //! `members`, `members_removed` and `cluster`; the WAL; and the `.snap` file. What the other buckets hold is the
 //! business of [`snapshot`](crate::snapshot).
 //!
+//! [`inspect`] judges less: what etcd itself clears away when it starts is no defect to it
+//! ([`Inspection::mended_at_start`]), and a defect is what keeps etcd from starting, or makes it start without what it
+//! acknowledged: a log that ends before what the database holds (`wal-behind-database`), or in a torn record that had been
+//! synced (`wal-torn-inside`).
+//!
 //! The directory may hold any bytes: what is wrong is a defect, never a panic, and memory is bounded as
 //! [`bbolt`](crate::bbolt) and [`raft`](crate::raft) promise.
 //!

@@ -263,18 +263,36 @@ def _look_at_files(profile: Profile, findings: list[Finding]) -> Inspection | No
                 "if other masters have theirs, it joins them when it starts; if none has, restore a backup on all",
             )
         )
-    elif found.defects and not signs:
-        findings.append(
+    elif not signs and not found.in_use:
+        findings += _state_of_data(found)
+    return found
+
+
+def _state_of_data(found: Inspection) -> list[Finding]:
+    """Judge the data of an etcd that does not run: of one that writes, much looks damaged for a moment."""
+    if found.defects:
+        return [
             _finding(
                 "data-dir-damaged",
                 "critical",
                 "the data of etcd on this master is damaged",
                 "; ".join(f"{defect.code}: {defect}" for defect in found.defects[:3]),
-                "do not start it with this data: restore a backup on all masters, or replace this member alone if the "
-                "others are healthy",
+                "do not start it with this data: replace this member alone if the others are healthy, else restore a "
+                "backup on all masters",
             )
-        )
-    return found
+        ]
+    if found.mended_at_start:
+        return [
+            _finding(
+                "data-dir-write-cut-off",
+                "info",
+                "the last write of etcd on this master was cut off, as by a loss of power",
+                "; ".join(f"{defect.code}: {defect}" for defect in found.mended_at_start),
+                "etcd mends this when it starts, and keeps a segment of the log that it cuts as *.wal.broken; what was "
+                "cut off was never acknowledged, unless the disk lost what it had confirmed",
+            )
+        ]
+    return []
 
 
 def _start_files(profile: Profile) -> list[Finding]:

@@ -220,7 +220,7 @@ def _read_members(profile: Profile) -> tuple[str, ...] | None:
         found = inspect(profile, pages=False)
     except OSError:
         return None
-    hosts = {urlsplit(url).hostname or "" for member in found.log_members or found.members for url in member.peer_urls}
+    hosts = {urlsplit(url).hostname or "" for member in found.known_members for url in member.peer_urls}
     try:
         return _ordered(address(host, str(profile.data_dir)) for host in hosts) or None
     except (DcosError, ValueError):

@@ -131,15 +131,20 @@ class Inspection(Shown):
         member_id: Hexadecimal id of the member, from the log.
         name: Name of the member.
         members: The members in the database, ascending by id; client URLs are not told.
-        log_members: The members by the `.snap` file and the log, ascending by id: those that etcd up to 3.5 goes by.
+        log_members: The members by the `.snap` file and what of the log is known to be committed, ascending by id:
+            those that etcd up to 3.5 goes by.
         term: Raft term.
         commit: Greatest committed raft index.
         last_index: Raft index of the last entry of the log.
+        storage_version: The storage version of the database, such as `3.6.0`; `None` before 3.6.
         applied_index: Raft index up to which the database holds everything.
         revision: Revision of the key space in the database.
         total_key: Live keys in the database.
         database_size: Bytes of the database file.
-        defects: What is wrong with the database, the log or the `.snap` file.
+        defects: What is wrong with the database, the log or the `.snap` file: etcd does not start, or starts without
+            what it acknowledged. Where it is in use, also what was half written when it was read.
+        mended_at_start: Traces of writes that were cut off, as by a loss of power, and that etcd clears away when it
+            starts.
     """
 
     data_dir: Path
@@ -154,11 +159,20 @@ class Inspection(Shown):
     term: int | None
     commit: int | None
     last_index: int | None
+    storage_version: str | None
     applied_index: int | None
     revision: int | None
     total_key: int | None
     database_size: int | None
     defects: tuple[Defect, ...]
+    mended_at_start: tuple[Defect, ...]
+
+    @property
+    def known_members(self) -> tuple[Member, ...]:
+        """The members that etcd goes by: from 3.6 on those of the database, before those of the log."""
+        if self.storage_version is None:
+            return self.log_members or self.members
+        return self.members or self.log_members
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Inspection:
@@ -173,4 +187,5 @@ class Inspection(Shown):
             members=members(data["members"]),
             log_members=members(data["log_members"]),
             defects=tuple(Defect(**defect) for defect in data["defects"]),
+            mended_at_start=tuple(Defect(**defect) for defect in data["mended_at_start"]),
         )

@@ -5,6 +5,11 @@ use crate::raft::envelope::Record;
 /// Bytes that etcd allots to a segment before it writes to it: 64 million, not 64 MiB.
 pub const SEGMENT_SIZE: u64 = 64_000_000;
 
+/// Bytes that a disk writes whole or not at all, by etcd's reckoning (`decoder.go: minSectorSize`).
+const SECTOR: usize = 512;
+/// Longer records are refused by etcd 3.4 and the first 3.5 before anything is mended (`maxWALEntrySizeLimit`).
+pub(super) const MENDED_RECORD: u64 = 10 << 20;
+
 /// Bytes of the length word.
 pub(super) const WORD: u64 = 8;
 /// Records are padded to a multiple of this.
@@ -73,6 +78,15 @@ impl FrameLength {
         // Both come out of 56 bits: no overflow.
         self.record + self.padding
     }
+}
+
+/// Whether `frame`, a record and its padding that begin at byte `offset` of the newest segment, looks like a write that
+/// was cut off: some sector of it holds nothing but zeros (etcd `decoder.go: isTornEntry`).
+pub(super) fn is_torn(offset: u64, frame: &[u8]) -> bool {
+    let into = usize::try_from(offset % SECTOR as u64).unwrap_or_default();
+    let (first, rest) = frame.split_at_checked(SECTOR - into).unwrap_or((frame, &[]));
+    let mut sectors = std::iter::once(first).chain(rest.chunks(SECTOR));
+    sectors.any(|sector| !sector.is_empty() && sector.iter().all(|byte| *byte == 0))
 }
 
 /// Appends frames to a segment and keeps the CRC.
@@ -146,6 +160,22 @@ mod tests {
         ] {
             assert_eq!(parse_name(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_frame_is_torn_where_a_sector_of_the_file_and_not_of_the_frame_is_zero() {
+        let mut frame = vec![1; 1600];
+        assert!(!is_torn(100, &frame));
+        frame[400..912].fill(0);
+        // From byte 100 on, bytes 412 to 923 of the frame are a sector.
+        assert!(!is_torn(100, &frame));
+        frame[912..924].fill(0);
+        assert!(is_torn(100, &frame));
+        assert!(is_torn(112, &frame));
+        // What lies in the last sector may be no more than padding.
+        let padded = [vec![1; 24], vec![0; 4]].concat();
+        assert!(is_torn(SECTOR as u64 - 24, &padded) && !is_torn(0, &padded));
+        assert!(!is_torn(0, &[]));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::frame::{ENTRY, EXTENSION, METADATA, SNAPSHOT, STATE, parse_name};
-use super::scan::{Findings, Scanner};
+use super::scan::{Findings, Scanner, Source};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::raft::envelope::Record;
@@ -59,6 +59,8 @@ pub struct Wal {
     pub first_index: u64,
     /// Index of the last entry, 0 when there is none.
     pub last_index: u64,
+    /// Index up to which the log is accounted for: that of the last entry, or of a snapshot beyond it.
+    pub reach: u64,
     /// Entry records that were read, those included that later ones replaced.
     pub entries: u64,
     /// The entries that change the membership, ascending; what was replaced is left out.
@@ -67,6 +69,9 @@ pub struct Wal {
     pub hard_state: Option<HardState>,
     /// In the order of their writing.
     pub snapshots: Vec<SnapshotRecord>,
+    /// Where a write into the newest segment was cut off, as a loss of power leaves it: no defect, for etcd clears it
+    /// away at its next start (`isTornEntry`, `Repair` and the end of `ReadAll`). All else is of what stands before it.
+    pub torn: Option<Defect>,
     /// Everything that is wrong, in the order of its place (at most 1,000). Each message begins with the name of
     /// the segment, and the offset is one in that file.
     pub defects: Vec<Defect>,
@@ -91,13 +96,15 @@ impl Wal {
 /// [`Error::Io`] when the system refuses; damage is reported in [`Wal::defects`].
 pub fn read_dir(dir: &Path) -> Result<Wal> {
     let mut reader = WalReader::default();
-    for name in reader.segment_names(dir)? {
-        let path = dir.join(&name);
+    let names = reader.segment_names(dir)?;
+    for (place, name) in names.iter().enumerate() {
+        let path = dir.join(name);
         let file = File::open(&path).map_err(Error::io("reading", &path))?;
         let len = file.metadata().map_err(Error::io("reading", &path))?.len();
         // The length decides what is read, even if somebody appends meanwhile.
-        let mut source = BufReader::with_capacity(1 << 18, &file).take(len);
-        reader.segment(&name, &mut source, &file, len).map_err(Error::io("reading", &path))?;
+        let mut read = BufReader::with_capacity(1 << 18, &file).take(len);
+        let source = Source { read: &mut read, file: &file, len, newest: place + 1 == names.len() };
+        reader.segment(name, source).map_err(Error::io("reading", &path))?;
     }
     Ok(reader.finish(dir))
 }
@@ -110,8 +117,6 @@ struct WalReader {
     scanner: Scanner,
     /// Bytes of the first metadata record.
     metadata: Option<Vec<u8>>,
-    /// Index up to which the log is accounted for: that of the last entry, or of a snapshot beyond it.
-    reach: u64,
     /// Greatest index of a snapshot record.
     snapshot_index: u64,
 }
@@ -138,19 +143,20 @@ impl WalReader {
         Ok(names)
     }
 
-    fn segment(&mut self, name: &str, source: &mut dyn Read, file: &File, len: u64) -> std::io::Result<()> {
+    fn segment(&mut self, name: &str, source: Source<'_>) -> std::io::Result<()> {
+        let len = source.len;
         self.findings.enter(name);
         let (sequence, index) = parse_name(name).unwrap_or_default();
         self.check_place(sequence, index);
-        let Self { wal, findings, scanner, metadata, reach, snapshot_index } = self;
-        let mut taker = Taker { wal, metadata, reach, snapshot_index, sequence };
-        let used = scanner.segment(source, file, len, findings, &mut |offset, record, findings| {
+        let Self { wal, findings, scanner, metadata, snapshot_index } = self;
+        let mut taker = Taker { wal, metadata, snapshot_index, sequence };
+        let used = scanner.segment(source, findings, &mut |offset, record, findings| {
             if let Err((code, message)) = taker.record(offset, record) {
                 findings.at(offset, code, message);
             }
         })?;
         if used == 0 {
-            findings.at(0, "wal-empty-segment", "not one whole record");
+            findings.push(Defect::new("wal-empty-segment", format!("{name}: not one whole record")).at(0));
         }
         wal.segments.push(Segment { name: name.to_owned(), sequence, index, len, used });
         Ok(())
@@ -165,7 +171,7 @@ impl WalReader {
                     self.findings.at(0, "wal-name", format!("the first segment begins with index {index}, not 0"));
                 }
             }
-            self.reach = index.saturating_sub(1);
+            self.wal.reach = index.saturating_sub(1);
             return;
         };
         if last.sequence.checked_add(1) != Some(sequence) {
@@ -174,9 +180,9 @@ impl WalReader {
             self.scanner.crc = None;
         }
         // After a restart etcd counts on from the last entry, before that also from a snapshot.
-        let expected = [self.wal.last_index, self.reach].map(|index| index.saturating_add(1));
+        let expected = [self.wal.last_index, self.wal.reach].map(|index| index.saturating_add(1));
         if !expected.contains(&index) {
-            let message = format!("named after index {index}, while the one before ends at {}", self.reach);
+            let message = format!("named after index {index}, while the one before ends at {}", self.wal.reach);
             self.findings.at(0, "wal-name", message);
         }
     }
@@ -195,9 +201,22 @@ impl WalReader {
                 missing("wal-snapshot-missing", "no snapshot record, not even that of index 0");
             }
             let commit = self.wal.hard_state.map_or(0, |state| state.commit);
-            if commit > self.reach {
-                let message = format!("commit {commit} is beyond the last index {}", self.reach);
+            if commit > self.wal.reach {
+                let message = format!("commit {commit} is beyond the last index {}", self.wal.reach);
                 missing("wal-commit", &message);
+            }
+        }
+        if let Some(torn) = self.findings.torn.take() {
+            if torn.was_synced() {
+                let message = format!(
+                    "{}; whole records follow that were written after it was safe on disk: etcd drops them, and all that \
+                     was acknowledged after index {}",
+                    torn.defect.message, self.wal.reach
+                );
+                let defect = Defect::new("wal-torn-inside", message);
+                self.findings.push(Defect { offset: torn.defect.offset, ..defect });
+            } else {
+                self.wal.torn = Some(torn.defect);
             }
         }
         self.wal.defects = self.findings.defects;
@@ -209,7 +228,6 @@ impl WalReader {
 struct Taker<'a> {
     wal: &'a mut Wal,
     metadata: &'a mut Option<Vec<u8>>,
-    reach: &'a mut u64,
     snapshot_index: &'a mut u64,
     sequence: u64,
 }
@@ -230,7 +248,7 @@ impl Taker<'_> {
             SNAPSHOT => {
                 let snapshot = WalSnapshot::decode(data).map_err(malformed)?;
                 *self.snapshot_index = snapshot.index.max(*self.snapshot_index);
-                *self.reach = snapshot.index.max(*self.reach);
+                self.wal.reach = snapshot.index.max(self.wal.reach);
                 self.wal.snapshots.push(SnapshotRecord { snapshot, sequence: self.sequence, offset });
                 Ok(())
             }
@@ -251,8 +269,8 @@ impl Taker<'_> {
         if entry.index == 0 {
             return Err(("wal-entry", "an entry of index 0".to_owned()));
         }
-        let gap = entry.index > self.reach.saturating_add(1);
-        let last = *self.reach;
+        let gap = entry.index > self.wal.reach.saturating_add(1);
+        let last = self.wal.reach;
         // An entry replaces those of its index and above, which were not committed.
         self.wal.conf_changes.truncate(self.wal.conf_changes.partition_point(|change| change.index < entry.index));
         if self.wal.entries == 0 || entry.index < self.wal.first_index {
@@ -260,7 +278,7 @@ impl Taker<'_> {
         }
         self.wal.entries += 1;
         self.wal.last_index = entry.index;
-        *self.reach = entry.index.max(*self.snapshot_index);
+        self.wal.reach = entry.index.max(*self.snapshot_index);
         if let EntryType::ConfChange = entry.entry_type {
             let change = ConfChange::decode(entry.data).map_err(|error| ("wal-record", error))?;
             self.wal.conf_changes.push(ConfChangeEntry { index: entry.index, term: entry.term, change });
