@@ -230,17 +230,13 @@ mod tests {
     use super::*;
 
     /// Both ways: without a name where that can be, and with a hidden one as where it can't.
-    const WAYS: [Way; 2] = [nameable_file, no_unnamed_file];
+    const WAYS: [Way; 2] = [nameable_file, |_| Ok(None)];
 
     type Way = fn(&Path) -> io::Result<Option<File>>;
 
-    fn no_unnamed_file(_: &Path) -> io::Result<Option<File>> {
-        Ok(None)
-    }
-
     /// Creates the file under a hidden name.
     fn create_named(path: &Path) -> NewFile {
-        NewFile::create_by(path, no_unnamed_file).unwrap()
+        NewFile::create_by(path, WAYS[1]).unwrap()
     }
 
     fn names(directory: &Path) -> Vec<OsString> {
@@ -385,8 +381,12 @@ mod tests {
         let links = [".x.partial-aaaaaaaaaaaaaaaa", ".y.partial-aaaaaaaaaaaaaaaa"];
         for way in WAYS {
             let dir = tempfile::tempdir().unwrap();
-            strangers.iter().for_each(|name| fs::write(dir.path().join(name), b"").unwrap());
-            links.iter().for_each(|name| symlink("nowhere", dir.path().join(name)).unwrap());
+            for name in strangers {
+                fs::write(dir.path().join(name), b"").unwrap();
+            }
+            for name in links {
+                symlink("nowhere", dir.path().join(name)).unwrap();
+            }
             fs::create_dir(dir.path().join(".y.partial-dddddddddddddddd")).unwrap();
             let live = create_named(&dir.path().join("z"));
             let before = names(dir.path());
