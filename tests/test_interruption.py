@@ -71,8 +71,8 @@ def duration(*arguments: str | Path) -> float:
     return time.monotonic() - begun
 
 
-def test_a_killed_backup_leaves_no_archive_and_the_next_run_clears_up(member: Cluster, tmp_path: Path) -> None:
-    """SIGKILL at moments spread over the whole of a backup."""
+def test_a_killed_backup_leaves_nothing(member: Cluster, tmp_path: Path) -> None:
+    """SIGKILL at moments spread over the whole of a backup: no archive that is not whole, and no file in hiding."""
     endpoints = f"--endpoints={member.endpoints[0]}"
     lasts = duration("backup", tmp_path / "first.tar.gz", endpoints)
     (tmp_path / "first.tar.gz").unlink()
@@ -80,6 +80,7 @@ def test_a_killed_backup_leaves_no_archive_and_the_next_run_clears_up(member: Cl
     for number in range(KILLS):
         status = ended(command("backup", target, endpoints), signal.SIGKILL, lasts * number / KILLS)
 
+        assert set(tmp_path.iterdir()) <= {target}
         if status == 0 or target.exists():
             dcos_etcd.verify(target)
             target.unlink()

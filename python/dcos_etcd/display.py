@@ -113,7 +113,7 @@ def backup_sheet(report: BackupReport) -> Sheet:
         ("endpoint", report.endpoint),
         *(("skipped", f"{skipped.endpoint}: {skipped.reason}") for skipped in report.skipped),
         ("cluster", manifest.cluster_id),
-        ("member", f"{manifest.member_id} (etcd {manifest.etcd_version})"),
+        ("member", f"{manifest.member_id or 'unknown'} (etcd {manifest.etcd_version or 'of unknown version'})"),
         ("members", len(manifest.members)),
         ("revision", f"at least {manifest.revision}"),
         ("duration", f"{report.duration_seconds:.1f} s"),

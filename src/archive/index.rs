@@ -48,6 +48,12 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Of blocks that were just written, each of `block_len` bytes but the last one. `starts` has one number more than
+    /// there are blocks.
+    pub(super) fn written(wrapping: Wrapping, block_len: u64, len: u64, starts: Vec<u64>, sums: Vec<u32>) -> Self {
+        Self { wrapping, block_len, len, starts, sums }
+    }
+
     /// What the blocks are compressed with; never plain.
     pub(super) fn wrapping(&self) -> Wrapping {
         self.wrapping

@@ -25,17 +25,17 @@ pub struct Manifest {
     pub endpoint: String,
     /// Hexadecimal, as etcd prints ids.
     pub cluster_id: String,
-    /// Hexadecimal, as etcd prints ids.
+    /// Hexadecimal, as etcd prints ids; empty where it is not known which member sent the snapshot.
     pub member_id: String,
-    /// Version of the server.
+    /// Version of the server; empty where it is not known.
     pub etcd_version: String,
     /// Storage version of the database; empty before etcd 3.6.
     pub storage_version: String,
-    /// Revision of the member when the stream was opened; the snapshot holds at least it.
+    /// Revision of the member when the stream was opened; the snapshot holds at least it. 0 where it is not known.
     pub revision: i64,
     /// Raft term at that time.
     pub raft_term: u64,
-    /// Raft index at that time.
+    /// Raft index at that time; 0 where it is not known.
     pub raft_index: u64,
     /// The members of the cluster at that time.
     pub members: Vec<ManifestMember>,

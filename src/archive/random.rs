@@ -82,6 +82,13 @@ impl RandomArchive {
         Ok(found.map(|(start, len)| Self { start, len, ..archive }))
     }
 
+    /// What [`ArchiveWriter`](super::ArchiveWriter) has written of a snapshot of `snapshot_len` bytes, its hash included,
+    /// which is the first entry.
+    pub(super) fn written(file: FileSource, index: Index, snapshot_len: u64) -> Self {
+        let blocks = Some(Blocks { index, cache: Mutex::default() });
+        Self { file, blocks, start: TAR_BLOCK_U64, len: snapshot_len.saturating_sub(HASH_LEN) }
+    }
+
     /// Where the database lies in the tar stream, if the snapshot is the first entry and plainly told; `None` leaves it
     /// to the reader of whole archives.
     fn find_snapshot(&self, stream_len: u64) -> io::Result<Option<(u64, u64)>> {

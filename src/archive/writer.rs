@@ -1,12 +1,17 @@
 //! Writes an archive while the snapshot arrives.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 use super::compression::Compression;
+use super::decoder::Wrapping;
 use super::encoder::Encoder;
+use super::index::Index;
 use super::layout::{BLOCK_LEN, MANIFEST_ENTRY, SNAPSHOT_ENTRY, TAR_BLOCK, TAR_BLOCK_U64};
 use super::manifest::{self, Blocks, Manifest};
+use super::random::RandomArchive;
 use super::tar_header;
+use crate::read_at::FileSource;
 
 /// Writes one archive into `W`, from start to end, compressing on threads of its own.
 ///
@@ -17,6 +22,8 @@ pub struct ArchiveWriter<W: Write> {
     /// Bytes of the snapshot that are still to come.
     missing: u64,
     snapshot_len: u64,
+    /// Whether the entry is filled up, and its last block ended.
+    ended: bool,
     mtime: u64,
 }
 
@@ -34,7 +41,7 @@ impl<W: Write> ArchiveWriter<W> {
         mtime: u64,
     ) -> io::Result<Self> {
         encoder.write(&tar_header::render(SNAPSHOT_ENTRY, snapshot_len, mtime)?)?;
-        Ok(Self { encoder, compression, missing: snapshot_len, snapshot_len, mtime })
+        Ok(Self { encoder, compression, missing: snapshot_len, snapshot_len, ended: false, mtime })
     }
 
     /// Takes the next bytes of the snapshot.
@@ -50,17 +57,29 @@ impl<W: Write> ArchiveWriter<W> {
         self.encoder.write(bytes)
     }
 
+    /// Ends the snapshot, all of which is in `W` then, and gives its database back, to be read at random out of `file`,
+    /// which is what `W` writes to without a buffer.
+    ///
+    /// # Errors
+    /// `InvalidInput` for fewer bytes than were announced; what `W` says otherwise.
+    pub fn end_snapshot(&mut self, file: File) -> io::Result<RandomArchive> {
+        let (starts, crc32) = self.end_blocks()?;
+        let end = starts.last().copied().unwrap_or_default();
+        let (wrapping, sums) = match self.compression {
+            Compression::Gzip => (Wrapping::Gzip, crc32),
+            Compression::Zstd => (Wrapping::Zstd, Vec::new()),
+        };
+        let len = TAR_BLOCK_U64 + self.snapshot_len.next_multiple_of(TAR_BLOCK_U64);
+        let index = Index::written(wrapping, BLOCK_LEN as u64, len, starts, sums);
+        Ok(RandomArchive::written(FileSource::new(file, end), index, self.snapshot_len))
+    }
+
     /// Adds the manifest, ends the archive, and gives `W` back, flushed.
     ///
     /// # Errors
     /// `InvalidInput` for fewer bytes than were announced; what `W` says otherwise.
     pub fn finish(mut self, manifest: &Manifest) -> io::Result<W> {
-        if self.missing > 0 {
-            let message = format!("{} of {} bytes of the snapshot are missing", self.missing, self.snapshot_len);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        self.pad(self.snapshot_len)?;
-        let (offsets, crc32) = self.encoder.end_section()?;
+        let (offsets, crc32) = self.end_blocks()?;
         let size = BLOCK_LEN as u64;
         let blocks = match self.compression {
             Compression::Gzip => Blocks { size, offsets, crc32 },
@@ -74,6 +93,19 @@ impl<W: Write> ArchiveWriter<W> {
         self.pad(len)?;
         self.encoder.write(&[0; 2 * TAR_BLOCK])?;
         self.encoder.finish()
+    }
+
+    /// Ends the last block of the snapshot; where each block starts and where the next one will, and checksums.
+    fn end_blocks(&mut self) -> io::Result<(Vec<u64>, Vec<u32>)> {
+        if self.missing > 0 {
+            let message = format!("{} of {} bytes of the snapshot are missing", self.missing, self.snapshot_len);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if !self.ended {
+            self.pad(self.snapshot_len)?;
+            self.ended = true;
+        }
+        self.encoder.end_section()
     }
 
     /// Fills an entry of `len` bytes up to whole tar blocks.

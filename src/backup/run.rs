@@ -11,17 +11,14 @@ use tokio::task::JoinSet;
 
 use super::choose::{Candidate, Candidates};
 use super::report::{BackupOptions, BackupReport, Skipped};
+use super::sender::{Described, open};
 use super::watch::{Counter, is_stop, watched};
 use super::writer::{Desk, Ending, Job, Piece, compression};
-use crate::archive::{FORMAT_VERSION, Manifest, ManifestMember};
 use crate::client::{Chunk, Connector, Failure, FailureKind, SnapshotStream, Unopened, nobody};
-use crate::clock::{rfc3339, unix_seconds};
+use crate::clock::unix_seconds;
 use crate::durable::NewFile;
 use crate::error::{Error, Result};
-use crate::facts::{Member, MemberStatus};
-use crate::hex::hex_id;
 use crate::progress::Progress;
-use crate::version::Version;
 
 /// Bytes of the stream that are handed over together. A server sends 32 KiB at a time, and each handing over may wake
 /// a thread.
@@ -92,15 +89,9 @@ impl Run<'_> {
         let mut candidates = Candidates::new(self.connector);
         let mut only_error = None;
         while let Some(candidate) = candidates.next().await {
-            let described = self.describe(&candidate).await;
             let endpoint = candidate.connection.endpoint();
-            match SnapshotStream::open(&candidate.connection, self.options.stall_timeout).await {
-                Ok(_) if is_another(&candidate, &described).await => {
-                    let message = "another member answers there now: try again".to_owned();
-                    let failure = Failure { kind: FailureKind::Answered, message };
-                    candidates.skipped.push((endpoint.to_string(), failure));
-                }
-                Ok(stream) => {
+            match open(&candidate, self.options.stall_timeout).await {
+                Ok((stream, described)) => {
                     let skipped = candidates.skipped.into_iter().map(skipped).collect();
                     return self.receive(file, stream, described, skipped).await;
                 }
@@ -119,46 +110,6 @@ impl Run<'_> {
             Some(error) if candidates.skipped.len() == 1 => Err(error),
             _ => Err(nobody(&candidates.skipped)),
         }
-    }
-
-    /// Collects what the manifest says of the cluster, before the stream is opened: the snapshot holds at least this.
-    async fn describe(&self, candidate: &Candidate) -> Described {
-        let list = candidate.connection.member_list().await;
-        let mut warnings = Vec::new();
-        if let Some(doubt) = &candidate.doubt {
-            warnings.push(format!(
-                "no endpoint is healthy; the snapshot holds what this member has, and may lack the newest writes: {doubt}"
-            ));
-        }
-        let status = candidate.status.clone().unwrap_or_else(|| {
-            warnings.push(
-                "the member's status is not known to this user: version, revision and raft index are missing \
-                           in the manifest"
-                    .to_owned(),
-            );
-            let header = list.as_ref().map(|list| list.header.clone()).unwrap_or_default();
-            MemberStatus {
-                cluster_id: header.cluster_id,
-                member_id: header.member_id,
-                raft_term: header.raft_term,
-                ..MemberStatus::default()
-            }
-        });
-        warnings.extend(status.errors.iter().map(|error| format!("the member reports: {}", error.trim())));
-        if Version::parse(&status.version).is_some_and(Version::loses_data) {
-            warnings.push(format!(
-                "etcd {} can lose data when a server is killed; compare the members (dcos-etcdctl diagnostic), upgrade",
-                status.version
-            ));
-        }
-        let members = match list {
-            Ok(list) => list.members,
-            Err(failure) => {
-                warnings.push(format!("the members are missing in the manifest: {failure}"));
-                Vec::new()
-            }
-        };
-        Described { endpoint: candidate.connection.endpoint().to_string(), status, members, warnings }
     }
 
     async fn receive(
@@ -242,53 +193,6 @@ impl Pump {
             }
         }
         Ok(true)
-    }
-}
-
-/// Whether another member than the one that was described answers on this connection, which makes itself anew when it
-/// broke: its revision may be below the one that the manifest names. The stream hangs on the same connection.
-async fn is_another(candidate: &Candidate, described: &Described) -> bool {
-    let before = described.status.member_id;
-    before != 0 && candidate.connection.status().await.is_ok_and(|now| now.member_id != before)
-}
-
-/// What is told of the cluster in the manifest.
-struct Described {
-    endpoint: String,
-    status: MemberStatus,
-    members: Vec<Member>,
-    warnings: Vec<String>,
-}
-
-impl Described {
-    fn manifest(self, stream: &SnapshotStream, now: u64) -> Manifest {
-        let storage_version = if stream.version().is_empty() { &self.status.storage_version } else { stream.version() };
-        Manifest {
-            format_version: FORMAT_VERSION,
-            created_at: rfc3339(now),
-            tool: concat!("dcos-etcd ", env!("CARGO_PKG_VERSION")).to_owned(),
-            endpoint: self.endpoint,
-            cluster_id: hex_id(self.status.cluster_id),
-            member_id: hex_id(self.status.member_id),
-            etcd_version: self.status.version,
-            storage_version: storage_version.to_owned(),
-            revision: self.status.revision,
-            raft_term: self.status.raft_term,
-            raft_index: self.status.raft_index,
-            members: self.members.into_iter().map(manifest_member).collect(),
-            size: stream.database_len(),
-            sha256: String::new(),
-        }
-    }
-}
-
-fn manifest_member(member: Member) -> ManifestMember {
-    ManifestMember {
-        id: hex_id(member.id),
-        name: member.name,
-        peer_urls: member.peer_urls,
-        client_urls: member.client_urls,
-        is_learner: member.is_learner,
     }
 }
 

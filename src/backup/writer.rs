@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use super::report::{BackupReport, Skipped};
+use super::sender::settle;
 use super::watch::Counter;
 use crate::archive::{ArchiveWriter, Compression, HASH_LEN, Manifest};
 use crate::durable::{NewFile, WriteBack};
@@ -151,8 +152,10 @@ impl Job {
             }
         };
         desk.counter.syncing();
-        let Ending { mut manifest, skipped, warnings, started } = *ending;
+        let Ending { mut manifest, skipped, mut warnings, started } = *ending;
         manifest.sha256 = hex(&hash.finalize());
+        let sent = self.file.file().try_clone().and_then(|file| archive.end_snapshot(file)).map_err(writing)?;
+        warnings.extend(settle(&mut manifest, sent));
         archive.finish(&manifest).map_err(writing)?;
         let archive_size = self.file.file().metadata().map_err(writing)?.len();
         // The long part of the commit, done before the last look at whether the archive is still wanted.

@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 use rustix::io::Errno;
 
 use super::litter;
@@ -19,10 +20,36 @@ use super::litter;
 /// # Errors
 /// What the system says.
 pub fn unnamed_file(directory: &Path) -> io::Result<File> {
+    match tmpfile(directory)? {
+        Some(file) => Ok(file),
+        None => named_for_an_instant(directory),
+    }
+}
+
+/// Opens a new file on the file system of `directory`, mode 0600, that is gone when it is closed, unless it was given
+/// a name; `None` where the file system has no `O_TMPFILE`, or there is no `/proc`.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn nameable_file(directory: &Path) -> io::Result<Option<File>> {
+    Ok(tmpfile(directory)?.filter(|file| fs::symlink_metadata(descriptor(file)).is_ok()))
+}
+
+/// Gives a [`nameable_file`] the name `path`, which must be on the same file system, and free.
+pub(super) fn give_name(file: &File, path: &Path) -> rustix::io::Result<()> {
+    // By way of the descriptor itself, without /proc, only the superuser may.
+    linkat(CWD, descriptor(file), CWD, path, AtFlags::SYMLINK_FOLLOW)
+}
+
+fn descriptor(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+fn tmpfile(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => Ok(file.into()),
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => named_for_an_instant(directory),
+    match openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -16,7 +16,7 @@ use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::FileSource;
-use crate::schema::{NEWEST_STORAGE, Revision, RevisionKey, StoreMeta, buckets};
+use crate::schema::{NEWEST_STORAGE, Revision, StoreMeta, foundations};
 use crate::snapshot;
 
 /// Entries between two looks at the progress, at most, and bytes.
@@ -268,18 +268,6 @@ fn unchanged(path: &Path, kind: Kind, database: &Database<Source>) -> Result<()>
     }
 }
 
-/// The bucket `key`, the bucket `meta` read, and the main revision of the last entry.
-fn foundations(database: &Database<Source>) -> std::result::Result<(Bucket, StoreMeta, i64), Defect> {
-    let key = required(database, buckets::KEY)?;
-    let mut meta = StoreMeta::default();
-    for (name, value) in database.entries(&required(database, buckets::META)?)? {
-        meta.take(&name, &value).map_err(|message| Defect::new("meta-malformed", message))?;
-    }
-    let last = database.last(&key)?.map(|(last, _)| RevisionKey::parse(&last)).transpose();
-    let last = last.map_err(|message| Defect::new("revision-malformed", message))?;
-    Ok((key, meta, last.map_or(0, |last| last.revision.main)))
-}
-
 /// Looks at the progress now and then while entries go by.
 pub(super) struct Watch<'a> {
     progress: &'a dyn Progress,
@@ -343,13 +331,6 @@ impl Visitor for Defects {
     fn take(&mut self, _part: ()) -> bool {
         true
     }
-}
-
-fn required(database: &Database<Source>, name: &[u8]) -> std::result::Result<Bucket, Defect> {
-    database.bucket(name)?.ok_or_else(|| {
-        let name = String::from_utf8_lossy(name);
-        Defect::new("bucket-missing", format!("there is no bucket `{name}`: a bbolt database, but not etcd's"))
-    })
 }
 
 fn source(path: &Path, kind: Kind, warnings: &mut Vec<String>, progress: &dyn Progress) -> Result<Source> {

@@ -14,12 +14,14 @@ mod lease;
 mod members;
 mod meta;
 mod revision;
+mod store;
 
 pub use key_value::KeyValue;
 pub use lease::Lease;
 pub use members::{StoredMember, parse_member_id};
 pub use meta::{NEWEST_STORAGE, StoreMeta, conf_state_json, parse_u64};
 pub use revision::{Revision, RevisionKey};
+pub use store::foundations;
 
 /// Why bytes are not what their bucket says they are: a lower-case clause.
 pub type Malformed = String;

@@ -57,12 +57,12 @@ class Manifest:
         tool: Name and version of the writer.
         endpoint: The endpoint that sent the snapshot.
         cluster_id: Hexadecimal id of the cluster.
-        member_id: Hexadecimal id of the member that sent the snapshot.
-        etcd_version: Version of that member.
+        member_id: Hexadecimal id of the member that sent the snapshot; empty where several answered at the endpoint.
+        etcd_version: Version of that member; empty where it is not known.
         storage_version: Storage version that the member reported; empty before etcd 3.6.
         revision: Revision of the member when the stream was opened; the snapshot holds at least that.
         raft_term: Raft term at that moment.
-        raft_index: Raft index at that moment.
+        raft_index: Raft index at that moment; 0 where it is not known.
         members: The members of the cluster.
         size: Bytes of the database, its trailing hash excluded.
         sha256: Hexadecimal SHA-256 of the database.

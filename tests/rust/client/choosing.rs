@@ -1,15 +1,20 @@
 //! Which of several endpoints is used, and what dead ones cost.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcos_etcd::Error;
+use dcos_etcd::backup::backup;
 use dcos_etcd::client::{Access, member_list};
+use dcos_etcd::compose::{Change, make_snapshot};
 use dcos_etcd::diagnose::{DiagnoseOptions, diagnose};
+use dcos_etcd::progress::NoProgress;
+use dcos_etcd::snapshot::{VerifyOptions, verify};
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::fake_etcd::{Script, Step, Told, serve};
-use crate::support::{Destination, back_up, held_port, run};
+use crate::support::{Destination, back_up, held_port, options, run};
 
 /// What a command waits for; long, so that one wait is told from two on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -113,21 +118,80 @@ fn member_that_differs_from_the_others_is_used_when_there_is_no_other() {
 }
 
 #[test]
-fn endpoint_behind_which_the_member_changes_is_passed_over() {
+fn member_that_gives_way_to_another_is_left_for_that_one() {
     run(async {
         let status = vec![Told::default(), Told { member_id: 12, ..Told::default() }];
-        let changing = serve(Script { status, ..Script::healthy(stream()) }).await;
-        let steady = serve(Script::healthy(stream())).await;
+        let endpoint = serve(Script { status, ..Script::healthy(stream()) }).await;
+        let report = back_up(&Destination::new(), &[&endpoint]).await.unwrap();
 
-        let report = back_up(&Destination::new(), &[&changing, &steady]).await.unwrap();
+        assert_eq!((report.manifest.member_id.as_str(), report.manifest.revision), ("c", 7));
+        assert_eq!((report.warnings, report.skipped), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn among_members_that_take_turns_behind_an_endpoint_none_is_named() {
+    run(async {
+        let status = [0xb, 0xc, 0xd].map(|member_id| Told { member_id, ..Told::default() }).to_vec();
+        let balanced = serve(Script { status, ..Script::healthy(stream()) }).await;
+        let report = back_up(&Destination::new(), &[&balanced]).await.unwrap();
+
+        let manifest = report.manifest;
+        assert_eq!((manifest.cluster_id.as_str(), manifest.etcd_version.as_str()), ("c", "3.5.30"));
+        assert_eq!((manifest.member_id.as_str(), manifest.raft_index), ("", 0));
+        assert!(report.warnings[0].contains("3 members answer at this endpoint (b, c, d)"), "{:?}", report.warnings);
+        assert_eq!(report.warnings.len(), 1);
+    });
+}
+
+#[test]
+fn endpoint_at_which_two_clusters_answer_is_passed_over() {
+    run(async {
+        let other = Told { cluster_id: 0xd, member_id: 12, ..Told::default() };
+        let mixed = serve(Script { status: vec![Told::default(), other], ..Script::healthy(stream()) }).await;
+        let steady = serve(Script::healthy(stream())).await;
+        let report = back_up(&Destination::new(), &[&mixed, &steady]).await.unwrap();
         assert_eq!(report.endpoint, steady);
-        assert!(report.skipped[0].reason.contains("another member"), "{:?}", report.skipped);
+        assert!(report.skipped[0].reason.contains("2 clusters answer there (c, d)"), "{:?}", report.skipped);
 
         let destination = Destination::new();
-        let error = back_up(&destination, &[&changing]).await.unwrap_err();
-        assert!(error.to_string().contains("try again"), "{error}");
-        assert!(!destination.path().exists());
+        let error = back_up(&destination, &[&mixed]).await.unwrap_err();
+        assert!(matches!(&error, Error::Unavailable { .. }), "{error}");
+        assert_eq!(destination.names(), [""; 0]);
     });
+}
+
+/// A database that ends at this revision, as a server sends it.
+fn stream_of_revision(last: i64) -> Vec<Step> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("saved.db");
+    let changes: Vec<Change> =
+        (1..last).map(|number| Change { key: number.to_be_bytes().to_vec(), value: Some(b"v".to_vec()) }).collect();
+    assert_eq!(make_snapshot(&path, &changes).unwrap(), last);
+    let mut database = std::fs::read(&path).unwrap();
+    let hash = database.split_off(database.len() - 32);
+    vec![Step::Send { blob: database, remaining: 0 }, Step::Send { blob: hash, remaining: 0 }]
+}
+
+#[test]
+fn manifest_claims_no_revision_that_the_database_does_not_reach() {
+    for (ends, revision, member_id, warned) in [(3, 3, "", true), (7, 7, "b", false), (900, 7, "b", false)] {
+        for suffix in ["tar.gz", "tar.zst"] {
+            run(async {
+                let endpoint = serve(Script::healthy(stream_of_revision(ends))).await;
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join("etcd").with_extension(suffix);
+                let report = backup(&path, &options(&[&endpoint]), Arc::new(NoProgress)).await.unwrap();
+
+                assert_eq!((report.manifest.revision, report.manifest.member_id.as_str()), (revision, member_id));
+                let told = |warning: &String| warning.contains("ends at revision 3, and 7 was told");
+                assert_eq!((report.warnings.iter().any(told), report.warnings.len()), (warned, usize::from(warned)));
+                let verified = verify(&path, VerifyOptions::default(), &NoProgress).unwrap();
+                assert_eq!(verified.manifest, Some(report.manifest));
+                assert_eq!(verified.status.revision, ends);
+            });
+        }
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) enum Step {
 /// An answer to a call of Status.
 #[derive(Clone)]
 pub(crate) struct Told {
+    pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
     pub(crate) raft_applied_index: u64,
     pub(crate) errors: &'static str,
@@ -37,7 +38,7 @@ pub(crate) struct Told {
 
 impl Default for Told {
     fn default() -> Self {
-        Self { member_id: 0xb, raft_applied_index: 0, errors: "" }
+        Self { cluster_id: 0xc, member_id: 0xb, raft_applied_index: 0, errors: "" }
     }
 }
 
@@ -188,10 +189,10 @@ fn snapshot_response(blob: &[u8], remaining: u64) -> Vec<u8> {
     message
 }
 
-/// Status of a member of cluster 0xc at revision 7, as etcd 3.5.30 would give it.
+/// Status of a member at revision 7, as etcd 3.5.30 would give it.
 fn status(told: &Told) -> Vec<u8> {
     let mut message = Vec::new();
-    bytes(&mut message, 1, &header(told.member_id, true));
+    bytes(&mut message, 1, &header(told.cluster_id, told.member_id, true));
     bytes(&mut message, 2, b"3.5.30");
     number(&mut message, 5, 11);
     number(&mut message, 6, 2);
@@ -208,14 +209,14 @@ fn member_list() -> Vec<u8> {
     bytes(&mut member, 2, b"fake");
     bytes(&mut member, 3, b"http://127.0.0.1:2380");
     let mut message = Vec::new();
-    bytes(&mut message, 1, &header(0xb, false));
+    bytes(&mut message, 1, &header(0xc, 0, false));
     bytes(&mut message, 2, &member);
     message
 }
 
-fn header(member_id: u64, with_revision: bool) -> Vec<u8> {
+fn header(cluster_id: u64, member_id: u64, with_revision: bool) -> Vec<u8> {
     let mut header = Vec::new();
-    number(&mut header, 1, 0xc);
+    number(&mut header, 1, cluster_id);
     number(&mut header, 2, member_id);
     if with_revision {
         number(&mut header, 3, 7);
