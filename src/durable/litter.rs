@@ -10,6 +10,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::remove::remove_tree;
+
 /// Longest file name of the file systems that matter, in bytes.
 const NAME_MAX: usize = 255;
 
@@ -82,7 +84,7 @@ fn remove_if_dead(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     // The lock is held until the name is gone: a maker between creation and lock is refused it, or finds no name.
-    if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if is_dir { remove_tree(path, &|| true) } else { fs::remove_file(path) }
 }
 
 #[cfg(test)]

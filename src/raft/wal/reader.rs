@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::frame::{ENTRY, EXTENSION, METADATA, SNAPSHOT, STATE, parse_name};
+use super::frame::{ENTRY, EXTENSION, METADATA, SNAPSHOT, STATE, parse_name, restored_name};
 use super::scan::{Findings, Scanner};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
@@ -92,14 +92,19 @@ impl Wal {
 pub fn read_dir(dir: &Path) -> Result<Wal> {
     let mut reader = WalReader::default();
     for name in reader.segment_names(dir)? {
-        let path = dir.join(&name);
-        let file = File::open(&path).map_err(Error::io("reading", &path))?;
-        let len = file.metadata().map_err(Error::io("reading", &path))?.len();
-        // The length decides what is read, even if somebody appends meanwhile.
-        let mut source = BufReader::with_capacity(1 << 18, &file).take(len);
-        reader.segment(&name, &mut source, &file, len).map_err(Error::io("reading", &path))?;
+        reader.open(&name, &dir.join(&name))?;
     }
     Ok(reader.finish(dir))
+}
+
+/// Reads the file at `path` as the one segment of a restored WAL, whatever its name.
+///
+/// # Errors
+/// Those of [`read_dir`].
+pub fn read_file(path: &Path) -> Result<Wal> {
+    let mut reader = WalReader::default();
+    reader.open(&restored_name(), path)?;
+    Ok(reader.finish(path))
 }
 
 /// Takes in one segment after the other.
@@ -136,6 +141,14 @@ impl WalReader {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn open(&mut self, name: &str, path: &Path) -> Result<()> {
+        let file = File::open(path).map_err(Error::io("reading", path))?;
+        let len = file.metadata().map_err(Error::io("reading", path))?.len();
+        // The length decides what is read, even if somebody appends meanwhile.
+        let mut source = BufReader::with_capacity(1 << 18, &file).take(len);
+        self.segment(name, &mut source, &file, len).map_err(Error::io("reading", path))
     }
 
     fn segment(&mut self, name: &str, source: &mut dyn Read, file: &File, len: u64) -> std::io::Result<()> {
