@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -390,10 +390,12 @@ def test_a_deletion_that_is_stopped_is_over_and_told(archive: Path, tmp_path: Pa
     assert (kept / "precious").read_text() == "old"
 
 
-@pytest.mark.parametrize("state", ["absent", "filled"])
-def test_nobody_is_asked_any_more_when_the_member_stands(archive: Path, tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize("existing", ["refuse", "keep"])
+def test_nobody_is_asked_any_more_when_the_member_stands(
+    archive: Path, tmp_path: Path, existing: Literal["refuse", "keep"]
+) -> None:
     data_dir = tmp_path / "m.etcd"
-    if state == "filled":
+    if existing == "keep":
         data_dir.mkdir()
         (data_dir / "precious").write_text("old")
     told: list[Progress] = []
@@ -403,10 +405,9 @@ def test_nobody_is_asked_any_more_when_the_member_stands(archive: Path, tmp_path
         if (data_dir / "member/snap/db").exists():
             raise Failing
 
-    existing = "refuse" if state == "absent" else "keep"
     report = dcos_etcd.restore(archive, data_dir=data_dir, existing=existing, progress=listen)
 
-    assert (report.replaced is not None) == (state == "filled")
+    assert (report.replaced is not None) == (existing == "keep")
     assert (told[-1].stage, told[-1].done) == ("sync", told[-1].total)
 
 

@@ -297,7 +297,7 @@ def test_what_is_not_exactly_a_half_is_refused_and_left_alone(
     before = contents(member.data_dir, wal_dir)
 
     for dry_run in (True, False):
-        with pytest.raises(dcos_etcd.DataDirNotEmptyError, match="lies sealed in .*wal.* --replace") as caught:
+        with pytest.raises(dcos_etcd.DataDirNotEmptyError, match=r"lies sealed in .*wal.* --replace") as caught:
             dcos_etcd.restore(archive, dry_run=dry_run, **options)
         assert str(caught.value).startswith(f'data-dir "{member.data_dir}" not empty or could not be read')
 

@@ -381,6 +381,28 @@ mod tests {
     }
 
     #[test]
+    fn what_gave_way_is_deleted_and_a_deletion_that_is_stopped_tells_where_the_rest_lies() {
+        let scene = Scene::new();
+        fs::write(scene.destination().join("more"), b"").unwrap();
+        let replaced = swap(&scene.staging(), &scene.destination()).unwrap().finish();
+
+        let refused = replaced.delete(&scene.destination(), &|| false).unwrap_err();
+        assert_eq!((&refused.path, refused.begun), (&replaced.path, false));
+
+        let asked = std::cell::Cell::new(0);
+        let once = || {
+            asked.set(asked.get() + 1);
+            asked.get() < 3
+        };
+        let begun = replaced.delete(&scene.destination(), &once).unwrap_err();
+        assert_eq!((begun.begun, begun.reason.as_str()), (true, "it was told to stop"));
+        assert_eq!(fs::read_dir(&begun.path).unwrap().count(), 1);
+
+        Replaced { path: begun.path, warning: None }.delete(&scene.destination(), &|| true).unwrap();
+        assert_eq!((scene.holds("data"), scene.count()), (vec!["new".to_owned()], 1));
+    }
+
+    #[test]
     fn names_within_one_second_are_numbered() {
         let dir = tempfile::tempdir().unwrap();
         let destination = dir.path().join("data");

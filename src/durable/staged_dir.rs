@@ -193,12 +193,14 @@ impl StagedDir {
     /// stands there at any instant.
     ///
     /// # Errors
-    /// [`Error::Io`] where it could not lose its name.
+    /// [`Error::Io`] where it could not lose its name for good.
     pub fn remove_left(&self) -> Result<()> {
         let Some(over) = self.over else { return Ok(()) };
         let left = self.destination.join(over);
         let hidden = self.destination.join(litter::fresh(OsStr::new(INSIDE_PREFIX)));
         fs::rename(&left, &hidden).map_err(Error::io("removing the unfinished", &left))?;
+        // Survives a power cut after the next rename: it must not be back beside what belongs to another one.
+        sync_dir(&self.destination)?;
         // What stays is litter, which the next run removes.
         let _ = remove_tree(&hidden, &|| true);
         Ok(())
