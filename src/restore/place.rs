@@ -192,7 +192,7 @@ pub(super) fn check_vacant(options: &RestoreOptions) -> Result<()> {
     match options.existing {
         Existing::Refuse if half::stands(options) => {}
         Existing::Refuse => {
-            StagedDir::check_vacant(&options.data_dir, DATA_DIR).map_err(|error| suspect(error, options))?
+            StagedDir::check_vacant(&options.data_dir, DATA_DIR).map_err(|error| suspect(error, options))?;
         }
         Existing::Keep | Existing::Discard => StagedDir::check_replaceable(&options.data_dir, DATA_DIR)?,
     }
