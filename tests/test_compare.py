@@ -260,6 +260,8 @@ def test_differences_are_counted_beyond_those_that_are_kept(pair: dict[str, Any]
     assert dcos_etcd.compare(a, b, prefix=bytearray(b"val")).counts.keys_a == 1
     with pytest.raises(InvalidArgumentError, match="no path"):
         dcos_etcd.compare(a, 5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="there is no such file; is it a cluster, http://localhost:2379"):
+        dcos_etcd.compare(a, "localhost:2379")
 
 
 def test_a_newest_revision_that_is_named_is_the_newest(pair: dict[str, Any]) -> None:

@@ -408,6 +408,144 @@ def test_fixtures_of_users_take_the_place_of_ours(pytester: Suite, tmp_path: Pat
     assert [path.name for path in (tmp_path / "kept").rglob("db")] == ["db"]
 
 
+@pytest.mark.parametrize(
+    ("marks", "arguments", "names"),
+    [
+        ('argnames="x", argvalues=[1]', "x, etcd_binaries", ["etcd-99.1.0-1", "etcd-99.2.0-1"]),
+        ('["x", "etcd_binaries"], [(1, 2)]', "x, etcd_binaries", ["1-2"]),
+        ('("x", "etcd_binaries"), [(1, 2)]', "x, etcd_binaries", ["1-2"]),
+        ('"x, etcd_binaries", [(1, 2)]', "x, etcd_binaries", ["1-2"]),
+        ('argnames=" etcd_binaries ,x", argvalues=[(2, 1)]', "x, etcd_binaries", ["2-1"]),
+        ('"etcd_members", [5]', "etcd_members, etcd_binaries", ["etcd-99.1.0-5", "etcd-99.2.0-5"]),
+        ('["etcd_members"], [[5]], indirect=True', "etcd_binaries, etcd_members", ["etcd-99.1.0-5", "etcd-99.2.0-5"]),
+    ],
+)
+def test_parameters_of_a_test_stand_in_any_form(
+    pytester: Suite, places: Callable[..., Path], marks: str, arguments: str, names: list[str]
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        pytestmark = pytest.mark.etcd(version=["99.1", "99.2"], members=[1, 3])
+
+        @pytest.mark.parametrize({marks})
+        class TestIt:
+            def test_it(self, {arguments}):
+                pass
+
+        @pytest.mark.parametrize("y", [pytest.param(7, marks=pytest.mark.filterwarnings("error"), id="seven")])
+        def test_other(y, request):
+            assert y == 7
+    """)
+    result = run(pytester, "-v", "--etcd-bin", places("99.1.0", "99.2.0"))
+    told = [line.partition("::test_it[")[2].partition("]")[0] for line in result.outlines if "::test_it[" in line]
+    assert told == names
+    result.assert_outcomes(passed=len(names) + 1)
+
+
+def test_values_that_others_give_take_the_place_of_those_of_marks_and_options(
+    pytester: Suite, places: Callable[..., Path]
+) -> None:
+    pytester.makeconftest("""
+        def pytest_generate_tests(metafunc):
+            if metafunc.function.__name__ == "test_hook":
+                metafunc.parametrize("etcd_binaries", ["99.1"], indirect=True)
+                metafunc.parametrize("etcd_members", [5])
+    """)
+    pytester.makepyfile("""
+        import pytest
+
+        pytestmark = pytest.mark.etcd(version=["99.1", "99.2"], members=[1, 3])
+
+        def test_hook(etcd_binaries, etcd_members):
+            assert (etcd_binaries.version, etcd_members) == ("99.1.0", 5)
+
+        class TestParameters:
+            @pytest.fixture(params=["99.2"])
+            def etcd_binaries(self, request, etcd_releases):
+                return etcd_releases.find(request.param)
+
+            @pytest.fixture(params=[7])
+            def etcd_members(self, request):
+                return request.param
+
+            def test_it(self, etcd_binaries, etcd_members):
+                assert (etcd_binaries.version, etcd_members) == ("99.2.0", 7)
+
+        class TestPlace:
+            @pytest.fixture
+            def etcd_binaries(self):
+                return "mine"
+
+            def test_it(self, etcd_binaries):
+                assert etcd_binaries == "mine"
+
+        class TestUpon:
+            @pytest.fixture
+            def etcd_binaries(self, etcd_binaries):
+                return etcd_binaries.version
+
+            def test_it(self, etcd_binaries):
+                assert etcd_binaries in {"99.1.0", "99.2.0"}
+    """)
+    result = run(pytester, "--etcd-bin", places("99.1.0", "99.2.0"), "--etcd-version=all")
+    result.assert_outcomes(passed=5)
+
+
+def test_a_list_where_pytest_makes_no_parameters_is_an_error(pytester: Suite, places: Callable[..., Path]) -> None:
+    pytester.makepyfile("""
+        import unittest
+        import pytest
+
+        @pytest.mark.etcd(version=["99.1", "99.2"])
+        def test_later(request):
+            request.getfixturevalue("etcd_binaries")
+
+        @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.etcd(members=[1, 3]))])
+        def test_marked(x, etcd_members):
+            pass
+
+        @pytest.mark.etcd(version=["99.1", "99.2"])
+        @pytest.mark.usefixtures("etcd_binaries")
+        class Case(unittest.TestCase):
+            def test_it(self):
+                pass
+    """)
+    result = run(pytester, "--etcd-bin", places("99.1.0", "99.2.0"))
+    result.assert_outcomes(failed=1, errors=2)
+    for name, said in (
+        ("test_later", "version=[[]'99.1', '99.2']"),
+        ("test_marked[[]1]", "members=[[]1, 3]"),
+        ("Case::test_it", "version=[[]'99.1', '99.2']"),
+    ):
+        result.stdout.fnmatch_lines([f"*::{name}: {said} can't run this test with each: *"])
+
+
+NAMES_SINCE_PYTEST_7 = ("Config", "HookRecorder", "Metafunc", "Parser", "Stash", "StashKey", "TestReport")
+
+
+def test_it_loads_with_a_pytest_that_is_too_old_for_the_tests_of_this_package() -> None:
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import pytest\nfor name in {NAMES_SINCE_PYTEST_7}: delattr(pytest, name)\nimport dcos_etcd.pytest_plugin",
+        ],
+        check=True,
+    )
+
+
+def test_what_another_plugin_raises_for_a_report_stays_its_own(pytester: Suite) -> None:
+    pytester.makeconftest("""
+        def pytest_runtest_makereport(item, call):
+            raise RuntimeError("theirs")
+    """)
+    pytester.makepyfile("def test_it(): pass")
+    result = run(pytester)
+    result.stdout.fnmatch_lines(["INTERNALERROR> RuntimeError: theirs"])
+    assert [line for line in result.outlines + result.errlines if "PluggyTeardownRaisedWarning" in line] == []
+
+
 def test_it_can_be_turned_off(pytester: Suite) -> None:
     pytester.makepyfile("def test_it(etcd): pass")
     result = run(pytester, "-p", "no:dcos_etcd")

@@ -129,7 +129,10 @@ def test_what_makes_no_sense_is_refused(one: Source) -> None:
             lambda: snapshot.at(0),
             lambda: snapshot.at(-1),
             lambda: snapshot.at(1 << 63),
+            lambda: snapshot.at("5"),  # type: ignore[arg-type]
             lambda: snapshot.range(limit=-1),
+            lambda: snapshot.range(limit="3"),  # type: ignore[arg-type]
+            lambda: snapshot.stats("a"),  # type: ignore[arg-type]
             lambda: snapshot.range(prefix="a", start="b"),
             lambda: snapshot.get("\ud800"),
             lambda: snapshot.range(prefix="\ud800"),
@@ -432,8 +435,8 @@ def test_get_prints_the_value_its_history_or_json(one: Source) -> None:
         missing = shell("get", one.db, "nothing", *flags)
         assert (missing.returncode, missing.stdout) == (1, b"")
         assert b"error: there is no " in missing.stderr
-    wrong = shell("get", one.db, "back", "--history", "--print-value-only")
-    assert wrong.returncode == 2
+    for more in (("--history",), ("-w", "json")):
+        assert shell("get", one.db, "back", "--print-value-only", *more).returncode == 2
 
 
 def test_stats_write_a_page_of_what_they_print(one: Source, tmp_path: Path) -> None:

@@ -154,7 +154,10 @@ def test_pandas_takes_a_table(one: Source) -> None:
 def test_polars_takes_a_table(one: Source) -> None:
     with dcos_etcd.open(one.archive) as snapshot:
         frame = pl.DataFrame(snapshot.to_arrow())
+        series = pl.from_arrow(snapshot.to_arrow())
 
+    assert isinstance(series, pl.Series)
+    assert series.struct.unnest().equals(frame)
     assert frame.height == len(one.state.keys)
     assert dict(frame.select("key", "value").rows()) == {key: found.value for key, found in one.state.keys.items()}
 

@@ -30,7 +30,7 @@ _HINTS: tuple[tuple[type[Exception], str | None, str | None], ...] = (
     ),
     (
         exceptions.FutureRevisionError,
-        "leave --revision out for the newest",
+        "leave the revision out for the newest",
         "leave the revision out for the newest",
     ),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,13 +11,13 @@ from dcos_etcd.exceptions import InvalidArgumentError
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-__all__ = ["NUMBERS", "Key", "is_key", "key", "keys", "revision"]
+__all__ = ["Key", "is_key", "key", "keys", "number", "revision"]
 
 Key: TypeAlias = bytes | bytearray | memoryview | str
 
 _TYPES = (bytes, bytearray, memoryview, str)
 # Numbers that the core takes, and revisions that etcd has, are below it.
-NUMBERS = 1 << 63
+_NUMBERS = 1 << 63
 
 
 def is_key(value: object) -> TypeGuard[Key]:
@@ -49,7 +50,16 @@ def keys(name: str, values: Key | Iterable[Key]) -> list[bytes]:
 
 
 def revision(value: int, name: str = "revision") -> int:
-    """Refuse what no revision is."""
-    if not 0 < value < NUMBERS:
-        raise InvalidArgumentError(f"{name}: {value} is not between 1 and 2^63 - 1")
-    return value
+    """Refuse what no revision is; the newest is `None` everywhere, which etcd's requests call 0."""
+    return number(name, value, least=1)
+
+
+def number(name: str, value: object, *, least: int = 0) -> int:
+    """Refuse what is no number, or none that the core takes."""
+    try:
+        found = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidArgumentError(f"{name}: {type(value).__name__} is no whole number") from None
+    if not least <= found < _NUMBERS:
+        raise InvalidArgumentError(f"{name}: {found} is not between {least} and 2^63 - 1")
+    return found

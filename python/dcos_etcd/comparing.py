@@ -298,7 +298,12 @@ def _side(
         core = access(side, **cluster)  # type: ignore[arg-type] # is_live
         return _Side(core, revision, is_newest=revision in (None, newest))
     if isinstance(side, (str, os.PathLike)):
-        snapshot = yield from steps_of(open)(side)
+        try:
+            snapshot = yield from steps_of(open)(side)
+        except FileNotFoundError:
+            if _is_bare_endpoint(side):
+                raise InvalidArgumentError(f"{side}: there is no such file; is it a cluster, http://{side}?") from None
+            raise
         opening.callback(snapshot.close)
         return _Side(snapshot._core, revision, is_newest=revision in (None, snapshot.revision))
     raise InvalidArgumentError(f"{side!r} is no path, no snapshot and no list of endpoints")
@@ -307,6 +312,12 @@ def _side(
 def is_live(side: object) -> bool:
     """Tell a cluster from a file: a list of endpoints, or text with a scheme."""
     return isinstance(side, (list, tuple)) or (isinstance(side, str) and side.startswith(("http://", "https://")))
+
+
+def _is_bare_endpoint(side: object) -> bool:
+    """Tell whether it would be an endpoint, were it not for the scheme that etcdctl does without."""
+    _, colon, port = str(side).rpartition(":")
+    return bool(colon) and port.isdecimal()
 
 
 def _parts(told: Mapping[str, Any]) -> Parts:

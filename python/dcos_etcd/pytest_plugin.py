@@ -16,7 +16,9 @@ of it is asked for.
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -50,10 +52,11 @@ SHARED = ("version", "members", "extra_args")
 LOG_LINES = 60
 """Lines of each server's log that the report of a failed test carries."""
 
-_RELEASES = pytest.StashKey["Releases"]()
-_MADE = pytest.StashKey["list[Cluster]"]()
+# Not in the stashes of pytest: the plugin is loaded by whatever pytest there is, and those before 7 have none.
+_RELEASES: WeakKeyDictionary[pytest.Config, Releases] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[pytest.Item, list[Cluster]] = WeakKeyDictionary()
 """The clusters of a test."""
-_SHARED = pytest.StashKey["tuple[Cluster, list[int]]"]()
+_SHARED: WeakKeyDictionary[pytest.Item, tuple[Cluster, list[int]]] = WeakKeyDictionary()
 """The cluster that it shares, and how long the logs of that were when it began."""
 
 
@@ -93,13 +96,13 @@ def _option(config: pytest.Config, name: str) -> list[str]:
 
 
 def _releases(config: pytest.Config) -> Releases:
-    if _RELEASES not in config.stash:
+    if config not in _RELEASES:
         from dcos_etcd.testing import Releases  # noqa: PLC0415 - only where a fixture is used
 
         # Absolute, for tests change the working directory.
         directories = [config.invocation_params.dir / directory for directory in _option(config, "--etcd-bin")]
-        config.stash[_RELEASES] = Releases(directories, _option(config, "--etcd-version"))
-    return config.stash[_RELEASES]
+        _RELEASES[config] = Releases(directories, _option(config, "--etcd-version"))
+    return _RELEASES[config]
 
 
 def _marked(node: nodes.Node) -> dict[str, Any]:
@@ -130,26 +133,66 @@ def _each(said: object) -> Sequence[Any]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test with each release and each number of members that its mark and the options ask for."""
-    if "etcd_binaries" not in metafunc.fixturenames:
+    ours = {name for name in ("etcd_binaries", "etcd_members") if _is_ours(metafunc, name)}
+    if not ours:
         return
     said = _marked(metafunc.definition)
-    taken = {name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")}
     versions = _option(metafunc.config, "--etcd-version")
-    if "etcd_binaries" not in taken and (
+    if "etcd_binaries" in ours and (
         _several(said.get("version")) or len(versions) > 1 or not {"all", "lines"}.isdisjoint(versions)
     ):
         choices = _choose(metafunc.config, said, metafunc.definition.nodeid)
         names = [f"etcd-{choice.name}" for choice in choices]
         metafunc.parametrize("etcd_binaries", choices, ids=names, indirect=True)
-    if _several(said.get("members")) and "etcd_members" in metafunc.fixturenames:
+    if "etcd_members" in ours and _several(said.get("members")):
         names = [f"{count}-members" for count in said["members"]]
         metafunc.parametrize("etcd_members", said["members"], ids=names, indirect=True)
 
 
+def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test gets a fixture of this module by that name, and nobody else gives it values."""
+    if name not in metafunc.fixturenames or name in _parametrized(metafunc):
+        return False
+    # Where pytest does not tell, there is no other.
+    definitions: dict[str, Sequence[Any]] = getattr(metafunc, "_arg2fixturedefs", {})
+    for definition in reversed(definitions.get(name, ())):
+        if getattr(definition.func, "__module__", None) == __name__:
+            return True
+        if name not in definition.argnames:  # it takes the place of ours, and does not ask for it
+            return False
+    return name not in definitions
+
+
+def _parametrized(metafunc: pytest.Metafunc) -> set[str]:
+    """What gets values from marks in any of their forms, from fixtures with parameters, and from other hooks."""
+    names: set[str] = set()
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        said = mark.args[0] if mark.args else mark.kwargs.get("argnames")
+        if isinstance(said, str):
+            names.update(name.strip() for name in said.split(","))
+        elif isinstance(said, Collection):
+            names.update(str(name) for name in cast("Collection[object]", said))
+    # Before pytest 8 the values that are no fixture's were apart.
+    for call in getattr(metafunc, "_calls", ()):
+        names.update(call.params, getattr(call, "funcargs", ()))
+    return names
+
+
+def _alone(request: pytest.FixtureRequest, name: str) -> Any:  # noqa: ANN401 - what a mark says
+    """What a mark says of which pytest made no parameter."""
+    said = _marked(request.node).get(name)
+    if _several(said):
+        pytest.fail(
+            f"{request.node.nodeid}: {name}={said!r} can't run this test with each: that takes the mark of a function, "
+            "a class or a module, and a function that asks for the fixture by an argument",
+            pytrace=False,
+        )
+    return said
+
+
 def _choose(config: pytest.Config, said: Mapping[str, Any], nodeid: str) -> Sequence[Any]:
-    version = said.get("version")
     try:
-        return _releases(config).choose([*version] if _several(version) else [version])
+        return _releases(config).choose(list(_each(said.get("version"))))
     except ValueError as error:
         wrong = str(error)
     # Not where it was caught, for the report would show both.
@@ -168,9 +211,14 @@ def etcd_releases(pytestconfig: pytest.Config) -> Releases:
 @pytest.fixture
 def etcd_binaries(request: pytest.FixtureRequest) -> EtcdBinaries:
     """The programs of the etcd that the test runs against."""
+    from dcos_etcd.testing import EtcdBinaries  # noqa: PLC0415
+
     choice = getattr(request, "param", None)
-    if choice is None:
-        choice = _choose(request.config, _marked(request.node), request.node.nodeid)[0]
+    if isinstance(choice, EtcdBinaries):
+        return choice
+    if isinstance(choice, str | None):
+        said = {"version": _alone(request, "version") if choice is None else choice}
+        choice = _choose(request.config, said, request.node.nodeid)[0]
     if choice.binaries is None:
         if choice.skipped:
             pytest.skip(choice.reason)
@@ -182,8 +230,8 @@ def etcd_binaries(request: pytest.FixtureRequest) -> EtcdBinaries:
 @pytest.fixture
 def etcd_members(request: pytest.FixtureRequest) -> int | None:
     """How many members the mark of the test says."""
-    said = getattr(request, "param", _marked(request.node).get("members"))
-    return None if said is None else int(said)
+    count: int | None = request.param if hasattr(request, "param") else _alone(request, "members")
+    return count
 
 
 @pytest.fixture
@@ -208,7 +256,7 @@ def etcd_cluster(
     defaults = {name: value for name, value in _marked(request.node).items() if name != "version"}
     if etcd_members is not None:
         defaults["members"] = etcd_members
-    made = request.node.stash.setdefault(_MADE, [])
+    made = _MADE.setdefault(request.node, [])
     factory = ClusterFactory(etcd_binaries, etcd_releases, etcd_directory, defaults, made)
     yield factory
     factory.close()
@@ -280,21 +328,23 @@ def etcd_state(
     cluster = _shared_etcds.get(
         etcd_state_snapshot, etcd_binaries, members=etcd_members or 1, extra_args=said.get("extra_args", ())
     )
-    request.node.stash[_SHARED] = cluster, [member.log.stat().st_size for member in cluster.members]
+    _SHARED[request.node] = cluster, [member.log.stat().st_size for member in cluster.members]
     return cluster
 
 
 # Reports.
 
 
-# The older kind of wrapper: the plugin is loaded by whatever pytest there is.
+# The older kind of wrapper, which every pytest knows.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Result[pytest.TestReport], None]:
     """Add the logs of its servers to the report of a test that failed."""
     outcome = yield
-    report = outcome.get_result()
-    if report.failed:
-        report.sections += _logs(item)
+    # What another plugin raised there is its own to tell.
+    if outcome.excinfo is None:
+        report = outcome.get_result()
+        if report.failed:
+            report.sections += _logs(item)
 
 
 def _logs(item: pytest.Item) -> Iterator[tuple[str, str]]:
@@ -302,13 +352,11 @@ def _logs(item: pytest.Item) -> Iterator[tuple[str, str]]:
 
     Once for a test: a teardown that fails too would only say it again.
     """
-    made = item.stash.setdefault(_MADE, [])
+    made = _MADE.pop(item, [])
     logs = [(cluster, member, member._chatter) for cluster in made for member in cluster.members]
-    if _SHARED in item.stash:
-        cluster, starts = item.stash[_SHARED]
+    if item in _SHARED:
+        cluster, starts = _SHARED.pop(item)
         logs += [(cluster, member, start) for member, start in zip(cluster.members, starts, strict=False)]
-        del item.stash[_SHARED]
-    item.stash[_MADE] = []
     for cluster, member, start in logs:
         if text := member.log_tail(LOG_LINES, start=start):
             yield f"log of etcd {cluster.binaries.version} {member.name} ({member.client_url})", text

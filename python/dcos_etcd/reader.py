@@ -188,9 +188,10 @@ class SnapshotView(Mapping[bytes, Entry]):
             prefix: Only keys that begin with it; stands alone, without `start` and `end`.
             start: The first key; `None` for the very first.
             end: The first key that does not belong any more; `None`, and one NUL byte as in etcd, for no end.
-            revision: Another revision than this view's.
+            revision: Another revision than this view's. 0, etcd's word for the newest, is refused: that of a view is
+                its own, so leave it out.
             limit: At most so many; 0, as in etcd, for all.
-            keys_only: Leave the values empty.
+            keys_only: Leave the values empty. The leases stay, as in etcd before 3.7, which leaves them out.
 
         Raises:
             CompactedError: That revision is compacted.
@@ -241,18 +242,22 @@ class SnapshotView(Mapping[bytes, Entry]):
         """Count keys, bytes and versions by prefix and by revision, and find the keys that stand out.
 
         Args:
-            depth: How many parts of a key, which a `/` ends, make a prefix.
+            depth: How many parts of a key, which a `/` ends, make a prefix; one at the very beginning ends none.
             prefix: As for `range`.
             start: As for `range`.
             end: As for `range`.
             top: How many keys to list by their values' size, and by their versions.
             spans: Into how many spans the revisions of the file are divided, at most.
         """
-        for name, number in (("depth", depth), ("top", top), ("spans", spans)):
-            if not 0 <= number < _keys.NUMBERS:
-                raise InvalidArgumentError(f"{name}: {number} is not between 0 and 2^63 - 1")
         bounds = _bounds(prefix, start, end)
-        return Stats._from_core(self._core.stats(**bounds, revision=self._revision, depth=depth, top=top, spans=spans))
+        found = self._core.stats(
+            **bounds,
+            revision=self._revision,
+            depth=_keys.number("depth", depth),
+            top=_keys.number("top", top),
+            spans=_keys.number("spans", spans),
+        )
+        return Stats._from_core(found)
 
     def to_arrow(
         self,
@@ -288,8 +293,7 @@ class SnapshotView(Mapping[bytes, Entry]):
         limit: int | None = None,
         keys_only: bool = False,
     ) -> _core.Cursor:
-        if limit is not None and not 0 < limit < 1 << 64:
-            raise InvalidArgumentError(f"limit: {limit} is not a number of keys")
+        limit = None if limit is None else _keys.number("limit", limit, least=1)
         wanted = self._revision if revision is None else _keys.revision(revision)
         return self._core.range(**_bounds(prefix, start, end), revision=wanted, limit=limit, keys_only=keys_only)
 

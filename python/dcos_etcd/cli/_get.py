@@ -30,8 +30,8 @@ def add(commands: Any) -> None:  # noqa: ANN401
 def run(flags: argparse.Namespace) -> int:
     from dcos_etcd import listing  # noqa: PLC0415
 
-    if flags.history and flags.print_value_only:
-        raise _flags.UsageError("--history and --print-value-only exclude each other")
+    if flags.print_value_only and (flags.history or flags.write_out == "json"):
+        raise _flags.UsageError("--print-value-only excludes --history and --write-out json")
     # A key may be any bytes, and so may an argument.
     key = os.fsencode(flags.key)
     with opened(flags.path) as snapshot:

@@ -7,9 +7,13 @@ import importlib.util
 import os
 import re
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING
+
+from dcos_etcd.testing._interrupts import held_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -216,8 +220,18 @@ def environment() -> dict[str, str]:
 
 def run(command: Sequence[str | bytes], shown: str, stdin: bytes = b"") -> str:
     """What a program prints; `shown` stands for it in the error, which must not hold a password."""
-    done = subprocess.run(command, check=False, input=stdin, capture_output=True, env=environment())  # noqa: S603
-    stdout, stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    if done.returncode != 0:
-        raise CommandFailedError(shown, done.returncode, stdout, stderr)
+    with ExitStack() as ending:
+        with held_signals():
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment()
+            )
+            ending.callback(_end, process)
+        stdout, stderr = (said.decode(errors="replace") for said in process.communicate(stdin))
+    if process.returncode != 0:
+        raise CommandFailedError(shown, process.returncode, stdout, stderr)
     return stdout
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with held_signals(), process:
+        process.kill()  # nothing where it has ended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.testing._binaries import CommandFailedError, EtcdBinaries, run
 from dcos_etcd.testing._certificates import Certificates
+from dcos_etcd.testing._interrupts import held_signals, to_the_end
 from dcos_etcd.testing._member import POLL_INTERVAL, START_TIMEOUT, Member, NotReadyError, PortTakenError, urls
 from dcos_etcd.testing._processes import Port
 from dcos_etcd.testing._snapshots import snapshot_file
@@ -94,12 +94,17 @@ class Cluster:
         self._log_level = log_level
         self.user = ("root", "root") if auth is True else auth or None
         self._enable_auth = self.user is not None
-        self._abandoned = threading.Event()
+        self._closed = threading.Event()
+        self._spawning = threading.Lock()
+        """Held by whoever starts a server, and by whoever forbids it."""
         self._made = 0
         self.members: list[Member] = []
-        self._temporary = tempfile.TemporaryDirectory(prefix="dcos-etcd-") if directory is None else None
-        self.directory: Path = Path(self._temporary.name if self._temporary else directory or ".")
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
+            if directory is None:
+                with held_signals():
+                    self._temporary = tempfile.TemporaryDirectory(prefix="dcos-etcd-")
+            self.directory: Path = Path(self._temporary.name if self._temporary else directory or ".")
             self.directory.mkdir(parents=True, exist_ok=True)
             self.certificates: Certificates | None = (
                 Certificates.create(self.directory / "tls") if tls is True else tls or None
@@ -110,10 +115,10 @@ class Cluster:
             self.opener: urllib.request.OpenerDirector = urllib.request.build_opener(*handlers)
             for _ in range(members):
                 self.members.append(self._make_member())
+            self.initial_cluster: dict[str, str] = {member.name: member.peer_url for member in self.members}
         except BaseException:
             self.close()
             raise
-        self.initial_cluster: dict[str, str] = {member.name: member.peer_url for member in self.members}
 
     @classmethod
     def restored(
@@ -159,11 +164,8 @@ class Cluster:
 
     def __enter__(self) -> Self:
         __tracebackhide__ = True  # pytest shows the line of the test that starts it
-        try:
-            self._start_where_it_can()
-        except BaseException:
-            self.close()
-            raise
+        self._closed.clear()
+        self._start_or_close()
         return self
 
     def __exit__(
@@ -172,20 +174,31 @@ class Cluster:
         self.close()
 
     async def __aenter__(self) -> Self:
-        starting = asyncio.ensure_future(asyncio.to_thread(self.__enter__))
+        self._closed.clear()
         try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # The thread can't be cancelled; it notices, and takes down what it started.
-            self._abandoned.set()
-            await asyncio.wait([starting])
-            starting.exception()
+            await to_the_end(self._start_or_close, give_up=self._closed.set)
+        except GeneratorExit:  # nobody runs the loop any more
+            self.close()
             raise
+        except BaseException:
+            await to_the_end(self.close)
+            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.close)
+        await to_the_end(self.close)
+
+    def _start_or_close(self) -> None:
+        """Start; nothing is left where that fails or is given up, also when the loop that gave it up runs no more."""
+        __tracebackhide__ = True
+        try:
+            self._start_where_it_can()
+            self._must_be_open()
+        except BaseException:
+            self.close()
+            raise
 
     def _start_where_it_can(self) -> None:
         """Start; on other ports where one is taken, unless data directories hold the URLs already."""
@@ -239,8 +252,7 @@ class Cluster:
             waiting = [member for member in waiting if not member.ready()]
             if not waiting:
                 return
-            if self._abandoned.is_set():
-                raise NotReadyError(f"{waiting[0].name} was given up while it started")
+            self._must_be_open()
             if time.monotonic() > deadline:
                 raise waiting[0]._late(timeout)
             time.sleep(POLL_INTERVAL)
@@ -255,13 +267,24 @@ class Cluster:
             member._end(signal.SIGTERM, max(deadline - time.monotonic(), 0))
 
     def close(self) -> None:
-        """End every server, give back the ports, and remove the directory when it is a temporary one."""
-        self._kill()
-        for member in self.members:
-            for port in member._ports:
-                port.release()
-        if self._temporary:
-            self._temporary.cleanup()
+        """End every server, give back the ports, and remove the directory when it is a temporary one.
+
+        No server of it starts any more, unless the cluster is entered again.
+        """
+        with held_signals(), contextlib.ExitStack() as closing:
+            if self._temporary:
+                closing.callback(self._temporary.cleanup)
+            for member in self.members:
+                for port in member._ports:
+                    closing.callback(port.release)
+            with self._spawning:
+                self._closed.set()
+            self._kill()
+
+    def _must_be_open(self) -> None:
+        __tracebackhide__ = True
+        if self._closed.is_set():
+            raise NotReadyError("the cluster was closed, or given up while it started")
 
     def _kill(self) -> None:
         # All at once, so that nobody logs the loss of another one.
@@ -365,15 +388,18 @@ class Cluster:
 
     def enable_auth(self, name: str = "root", password: str = "root") -> None:  # noqa: S107 - protects nothing
         """Add a user with the role root and enable authentication; `etcdctl` uses it from then on."""
+        users = dict.fromkeys([name, "root"])  # `auth enable` insists on a user of that name
         self.user = None
-        self.etcdctl("user", "add", f"{name}:{password}")
-        if name != "root":  # `auth enable` insists on a user of that name
-            self.etcdctl("user", "add", f"root:{password}")
-        with contextlib.suppress(CommandFailedError):  # it may exist
-            self.etcdctl("role", "add", "root")
-        for each in {name, "root"}:
-            self.etcdctl("user", "grant-role", each, "root")
-        self.etcdctl("auth", "enable")
+        for command in (
+            *(("user", "add", f"{user}:{password}") for user in users),
+            ("role", "add", "root"),
+            *(("user", "grant-role", user, "root") for user in users),
+            ("auth", "enable"),
+        ):
+            self._must_be_open()
+            expected = [CommandFailedError] if command[0] == "role" else []  # it may exist
+            with contextlib.suppress(*expected):
+                self.etcdctl(*command)
         self.user = (name, password)
 
     def add_member(self, *, learner: bool = False) -> Member:
@@ -398,8 +424,8 @@ class Cluster:
             self.etcdctl("move-leader", f"{others[0].id:x}", endpoints=[member.client_url])
         # Asked for its own removal, a member may stop before it has answered.
         self.etcdctl("member", "remove", f"{member.id:x}", endpoints=[other.client_url for other in others])
-        self.members.remove(member)
         member.kill()
+        self.members.remove(member)
         for port in member._ports:
             port.release()
         self.wait()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.testing._cluster import PORT_ATTEMPTS, Cluster
+from dcos_etcd.testing._interrupts import held_signals
 from dcos_etcd.testing._member import PortTakenError
 from dcos_etcd.testing._snapshots import make_snapshot
 from dcos_etcd.testing._state import spoilt
@@ -106,8 +108,7 @@ class ClusterFactory:
 
     def close(self) -> None:
         """Close every cluster that it made."""
-        for cluster in self._made:
-            cluster.close()
+        _close(self._made)
 
 
 class SnapshotFactory:
@@ -214,11 +215,19 @@ class SharedClusters:
                 directory=self._make_directory(),
                 log_level=LOG_LEVEL,
             )
-            self._running[kind] = cluster.__enter__()
+            # Before it is started: whatever interrupts that, it is closed with the others.
+            self._running[kind] = cluster
+            cluster.__enter__()
         cluster.reset(snapshot)
         return cluster
 
     def close(self) -> None:
         """Close every one of them."""
-        for cluster in self._running.values():
-            cluster.close()
+        _close(self._running.values())
+
+
+def _close(clusters: Iterable[Cluster]) -> None:
+    """Close all of them, although one can't be."""
+    with held_signals(), ExitStack() as closing:
+        for cluster in clusters:
+            closing.callback(cluster.close)

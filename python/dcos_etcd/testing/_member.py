@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dcos_etcd.testing._interrupts import held_signals
 from dcos_etcd.testing._processes import Port, spawn
 
 if TYPE_CHECKING:
@@ -128,12 +129,16 @@ class Member:
             wait: Return only when it is ready and sees a leader. A majority of the members must run for that.
 
         Raises:
-            NotReadyError: It stopped by itself, or was not ready in time.
+            NotReadyError: It stopped by itself, was not ready in time, or its cluster is closed.
         """
         __tracebackhide__ = True
         if self.running:
             raise RuntimeError(f"{self.name} runs already")
-        self._process = spawn(self.command(), self.log)
+        command = self.command()
+        # No server is ever there that `Cluster.close` does not know.
+        with held_signals(), self._cluster._spawning:
+            self._cluster._must_be_open()
+            self._process = spawn(command, self.log)
         if wait:
             self.wait()
 
@@ -151,18 +156,18 @@ class Member:
         self.start(wait=wait)
 
     def _signal(self, how: signal.Signals) -> None:
-        if self._process:
-            self._process.send_signal(how)
+        if process := self._process:
+            process.send_signal(how)
 
     def _end(self, how: signal.Signals, timeout: float = STOP_TIMEOUT) -> None:
-        if self._process is None:
+        if (process := self._process) is None:
             return
-        self._process.send_signal(how)
+        process.send_signal(how)
         try:
-            self._process.wait(timeout)
+            process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
         self._process = None
 
     def command(self) -> list[str]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from dcos_etcd.testing._interrupts import held_signals
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
@@ -55,10 +57,17 @@ def snapshot_file(snapshot: str | os.PathLike[str] | Keys) -> Generator[Path, No
     if not isinstance(snapshot, Mapping):
         yield Path(snapshot)
         return
-    with tempfile.TemporaryDirectory(prefix="dcos-etcd-") as directory:
-        path = Path(directory, "snapshot.db")
+    directory: tempfile.TemporaryDirectory[str] | None = None
+    try:
+        with held_signals():
+            directory = tempfile.TemporaryDirectory(prefix="dcos-etcd-")
+        path = Path(directory.name, "snapshot.db")
         make_snapshot(path, snapshot)
         yield path
+    finally:
+        with held_signals():
+            if directory is not None:
+                directory.cleanup()
 
 
 def _changes(keys: Keys) -> Iterable[tuple[bytes, bytes | None]]:
