@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -17,7 +20,6 @@ from small_disk import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dcos_etcd import Progress
     from dcos_etcd.testing import Cluster, ClusterFactory
@@ -305,21 +307,214 @@ def test_what_is_mounted_below_is_not_taken_along(archive: Path, tmp_path: Path)
         assert [path.name for path in tmp_path.iterdir()] == ["m etcd"]
 
 
-def test_a_restore_that_is_stopped_when_it_stands_deletes_nothing(archive: Path, tmp_path: Path) -> None:
+class MountsBeforeTheSwap:
+    """Binds a directory into the old data while the restore runs."""
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self.source = source
+        self.target = target
+
+    def before(self) -> None:
+        subprocess.run(["mount", "--bind", str(self.source), str(self.target)], check=True)
+
+    def after(self) -> None:
+        pytest.fail("a mount went along with the old data")
+
+
+def test_what_is_mounted_while_the_restore_runs_is_not_taken_along_either(archive: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1g", str(small_disk)], check=True)
+    elsewhere, data_dir = small_disk / "elsewhere", small_disk / "m.etcd"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("precious")
+    (data_dir / "member" / "snap").mkdir(parents=True)
+    (data_dir / "extra").mkdir()
+    try:
+        for existing in ("keep", "discard"):
+            with pytest.raises(dcos_etcd.DataDirNotEmptyError, match="extra mounted below it"):
+                dcos_etcd.restore(
+                    archive,
+                    data_dir=data_dir,
+                    existing=existing,
+                    handover=MountsBeforeTheSwap(elsewhere, data_dir / "extra"),
+                )
+            subprocess.run(["umount", str(data_dir / "extra")], check=True)
+            assert beside(data_dir) == ["m.etcd"]
+    finally:
+        subprocess.run(["umount", str(data_dir / "extra")], check=False, capture_output=True)
+    assert (elsewhere / "file").read_text() == "precious"
+
+
+def test_old_data_in_which_something_is_mounted_at_the_last_moment_is_kept(archive: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1g", str(small_disk)], check=True)
+    elsewhere, data_dir = small_disk / "elsewhere", small_disk / "m.etcd"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("precious")
+    (data_dir / "member" / "snap").mkdir(parents=True)
+    (data_dir / "extra").mkdir()
+
+    class MountsAfterTheSwap:
+        def before(self) -> None:
+            pass
+
+        def after(self) -> None:
+            [aside] = small_disk.glob(".m.etcd.exchange-*")
+            MountsBeforeTheSwap(elsewhere, aside / "extra").before()
+
+    report = dcos_etcd.restore(archive, data_dir=data_dir, existing="discard", handover=MountsAfterTheSwap())
+
+    assert report.replaced is not None
+    try:
+        assert (elsewhere / "file").read_text() == "precious"
+        [warning] = report.warnings
+        assert f"the old data in {report.replaced} was not deleted" in warning
+        assert "extra is mounted" in warning
+        assert (report.replaced / "member" / "snap").is_dir()
+    finally:
+        subprocess.run(["umount", str(report.replaced / "extra")], check=True)
+
+
+def test_a_deletion_that_is_stopped_is_over_and_told(archive: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "m.etcd"
-    data_dir.mkdir()
+    (data_dir / "member" / "snap").mkdir(parents=True)
     (data_dir / "precious").write_text("old")
 
-    def stop(progress: Progress) -> None:
-        if progress.stage == "sync" and progress.done == progress.total:
+    def stop(_: Progress) -> None:
+        if (data_dir / "member/snap/db").exists():
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         dcos_etcd.restore(archive, data_dir=data_dir, existing="discard", progress=stop)
 
     assert (data_dir / "member/snap/db").exists()
     [kept] = tmp_path.glob("m.etcd.old-*")
     assert (kept / "precious").read_text() == "old"
+
+
+@pytest.mark.parametrize("existing", ["refuse", "keep"])
+def test_nobody_is_asked_any_more_when_the_member_stands(
+    archive: Path, tmp_path: Path, existing: Literal["refuse", "keep"]
+) -> None:
+    data_dir = tmp_path / "m.etcd"
+    if existing == "keep":
+        data_dir.mkdir()
+        (data_dir / "precious").write_text("old")
+    told: list[Progress] = []
+
+    def listen(progress: Progress) -> None:
+        told.append(progress)
+        if (data_dir / "member/snap/db").exists():
+            raise Failing
+
+    report = dcos_etcd.restore(archive, data_dir=data_dir, existing=existing, progress=listen)
+
+    assert (report.replaced is not None) == (existing == "keep")
+    assert (told[-1].stage, told[-1].done) == ("sync", told[-1].total)
+
+
+# What is restored from, and what is no member's
+
+
+def old_member(data_dir: Path, archive: Path) -> Path:
+    """A member that holds the only archive."""
+    dcos_etcd.restore(archive, data_dir=data_dir)
+    (data_dir / "backups").mkdir()
+    return Path(shutil.copy(archive, data_dir / "backups" / archive.name))
+
+
+@pytest.mark.parametrize("way", ["plain", "link", "detour", "database"])
+def test_what_is_restored_from_is_never_discarded(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data_dir = tmp_path / "m.etcd"
+    only = old_member(data_dir, archive)
+    (tmp_path / "link").symlink_to(only)
+    (tmp_path / "dir").symlink_to(data_dir)
+    source, destination = {
+        "plain": (only, data_dir),
+        "link": (tmp_path / "link", Path("dir")),
+        "detour": (Path("dir/member/../backups") / only.name, Path("./m.etcd")),
+        "database": (data_dir / "member/snap/db", data_dir),
+    }[way]
+    before = tree(data_dir)
+
+    for dry_run in (True, False):
+        with pytest.raises(dcos_etcd.InvalidArgumentError, match=r"lies in .*, which --discard-old would delete"):
+            dcos_etcd.restore(
+                source, data_dir=destination, existing="discard", skip_hash_check=True, prefixes="zzz", dry_run=dry_run
+            )
+
+    assert tree(data_dir) == before
+    assert beside(data_dir) == ["m.etcd"]
+
+
+@pytest.mark.parametrize("bound", ["m.etcd", "m.etcd/backups"])
+def test_what_is_restored_from_is_known_behind_a_mount(archive: Path, small_disk: Path, bound: str) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1g", str(small_disk)], check=True)
+    data_dir, window = small_disk / "m.etcd", small_disk / "window"
+    only = old_member(data_dir, archive)
+    window.mkdir()
+    subprocess.run(["mount", "--bind", str(small_disk / bound), str(window)], check=True)
+    try:
+        [source] = window.rglob(only.name)
+        with pytest.raises(dcos_etcd.InvalidArgumentError, match="--discard-old would delete"):
+            dcos_etcd.restore(source, data_dir=data_dir, existing="discard")
+        assert only.exists()
+    finally:
+        subprocess.run(["umount", str(window)], check=True)
+
+
+def test_a_snapshot_that_has_a_name_elsewhere_may_be_discarded_here(archive: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "m.etcd"
+    (tmp_path / "kept.tar").hardlink_to(old_member(data_dir, archive))
+
+    report = dcos_etcd.restore(tmp_path / "kept.tar", data_dir=data_dir, existing="discard")
+
+    assert (report.replaced, report.warnings) == (None, ())
+    assert (tmp_path / "kept.tar").read_bytes() == archive.read_bytes()
+
+
+def test_a_snapshot_in_the_old_data_moves_with_it_and_that_is_told(archive: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "m.etcd"
+    only = old_member(data_dir, archive)
+
+    report = dcos_etcd.restore(only, data_dir=data_dir, existing="keep")
+
+    assert report.replaced is not None
+    moved = report.replaced / "backups" / only.name
+    assert report.warnings == (f"the snapshot moved with the old data directory, and lies in {moved}",)
+    assert not only.exists()
+    assert dcos_etcd.restore(moved, data_dir=data_dir, existing="keep").warnings == ()
+
+
+def test_what_a_killed_restore_left_is_not_restored_from_while_it_is_cleared_up(archive: Path, tmp_path: Path) -> None:
+    data_dir, left = tmp_path / "m.etcd", tmp_path / ".m.etcd.restore-0123456789abcdef"
+    left.mkdir()
+    only = Path(shutil.copy(archive, left))
+
+    for destination in (data_dir, left):
+        source = only
+        if destination == left:
+            (left / ".restore-0123456789abcdef").mkdir()
+            source = only.rename(left / ".restore-0123456789abcdef" / only.name)
+        with pytest.raises(dcos_etcd.InvalidArgumentError, match="move it elsewhere"):
+            dcos_etcd.restore(source, data_dir=destination)
+        assert source.exists()
+
+
+def test_a_directory_that_is_no_members_is_not_discarded(archive: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "docs").mkdir(parents=True)
+    (home / "docs" / "thesis").write_text("years")
+
+    for dry_run in (True, False):
+        with pytest.raises(dcos_etcd.DataDirNotEmptyError, match=r"holds docs and no etcd member.*--replace keeps"):
+            dcos_etcd.restore(archive, data_dir=home, existing="discard", dry_run=dry_run)
+    assert tree(tmp_path) == {"home/docs/thesis": (0o100644, b"years")}
+
+    report = dcos_etcd.restore(archive, data_dir=home, existing="discard", carry_over=["docs"])
+    assert report.replaced is None
+    assert (home / "docs" / "thesis").read_text() == "years"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

@@ -173,6 +173,43 @@ def test_a_restore_without_any_live_key_is_told_of(restore: Callable[..., dcos_e
     assert report.warnings == ("no live key is restored: at revision 5 there is none that was asked for",)
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"prefixes": "zzz"}, r'--prefix "zzz" takes no live key of .*made\.db at revision 7'),
+        ({"prefixes": ["/x", "/b/"]}, r'--prefix "/x" or "/b/" takes no live key'),
+        ({"prefixes": "/c", "revision": 5}, r'--prefix "/c" takes no live key of .* at revision 5'),
+        ({"prefixes": "/c", "exclude_prefixes": "/c"}, r'--prefix "/c" and --exclude-prefix "/c" takes no live key'),
+        ({"prefixes": "z", "bump_revision": 9, "mark_compacted": True}, r'--prefix "z" takes no live key'),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_prefixes_that_leave_no_key_at_all_are_refused_before_anything_is_replaced(
+    snapshot: Path, tmp_path: Path, options: dict[str, Any], told: str, *, dry_run: bool
+) -> None:
+    data_dir = tmp_path / "m"
+    (data_dir / "member" / "snap").mkdir(parents=True)
+    (data_dir / "precious").write_text("old")
+
+    with pytest.raises(dcos_etcd.InvalidArgumentError, match=told):
+        dcos_etcd.restore(snapshot, data_dir=data_dir, existing="discard", dry_run=dry_run, **PLAN, **options)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "made.db"]
+    assert (data_dir / "precious").read_text() == "old"
+
+
+@pytest.mark.parametrize("keys", [{}, {"/a": ["1", None]}], ids=["none", "deleted"])
+def test_a_part_of_a_snapshot_that_is_empty_itself_is_taken(tmp_path: Path, keys: dict[str, Any]) -> None:
+    make_snapshot(tmp_path / "empty.db", keys)
+
+    report = dcos_etcd.restore(tmp_path / "empty.db", data_dir=tmp_path / "m", prefixes="/b", **PLAN)
+
+    assert report.rewritten is not None
+    assert report.rewritten.keys == 0
+    assert report.warnings == ('no key that is restored begins with "/b"',)
+
+
 # The derived token
 
 

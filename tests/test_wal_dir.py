@@ -202,3 +202,130 @@ def test_the_log_of_a_member_that_ran_is_not_taken_for_a_left_over(
     aside.rename(member.data_dir)
     cluster.start()
     assert cluster.etcdctl("get", "key", "--print-value-only") == "precious\n"
+
+
+def contents(*directories: Path) -> dict[str, bytes]:
+    files = (path for directory in directories for path in directory.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
+@pytest.mark.parametrize("token", ["etcd-cluster", "another"])
+def test_the_half_of_a_restore_that_was_killed_is_in_nobodys_way(
+    archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path, token: str, *, existing: bool
+) -> None:
+    """Between the rename of the data directory and that of the segment."""
+    wal_dir, damaged = tmp_path / "wal", tmp_path / "damaged.tar.gz"
+    damaged.write_bytes(archive.read_bytes()[:-1000])
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={wal_dir}"])
+    [member] = cluster.members
+    if existing:
+        member.data_dir.mkdir()
+    dcos_etcd.restore(archive, wal_dir=wal_dir, **member.restore_arguments)
+    (wal_dir / SEGMENT).rename(wal_dir / SEALED)
+    if existing:
+        (member.data_dir / ".restore-0123456789abcdef").mkdir()
+    options = {"wal_dir": wal_dir, **member.restore_arguments, "initial_cluster_token": token}
+    half = contents(member.data_dir, wal_dir)
+
+    dcos_etcd.restore(archive, dry_run=True, **options)
+    with pytest.raises(dcos_etcd.CorruptSnapshotError):
+        dcos_etcd.restore(damaged, **options)
+    with pytest.raises(dcos_etcd.InvalidArgumentError, match="is the half of a restore that was killed"):
+        dcos_etcd.restore(member.data_dir / "member/snap/db", skip_hash_check=True, **options)
+    assert contents(member.data_dir, wal_dir) == half
+
+    dcos_etcd.restore(archive, **options)
+
+    assert (names(member.data_dir), names(wal_dir)) == (["member"], [SEGMENT])
+    cluster.start()
+    assert cluster.etcdctl("get", "key", "--print-value-only") == "restored\n"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_error_while_a_half_gives_way_leaves_nothing_that_blocks_the_next_try(
+    archive: Path, tmp_path: Path, moment: str
+) -> None:
+    class Fails:
+        def before(self) -> None:
+            if moment == "before":
+                raise OSError(5, "broken")
+
+        def after(self) -> None:
+            raise OSError(5, "broken")
+
+    wal_dir, data_dir = tmp_path / "wal", tmp_path / "data"
+    dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
+    (wal_dir / SEGMENT).rename(wal_dir / SEALED)
+
+    with pytest.raises(OSError, match="broken"):
+        dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, handover=Fails(), **PLAN)
+
+    assert (names(data_dir), names(wal_dir)) == ([], [] if moment == "before" else [SEALED])
+    dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
+    assert (names(data_dir), names(wal_dir)) == (["member"], [SEGMENT])
+
+
+@pytest.mark.parametrize("what", ["beside", "inside", "ran", "other log", "old member", "link"])
+def test_what_is_not_exactly_a_half_is_refused_and_left_alone(
+    archive: Path, etcd_cluster: ClusterFactory, tmp_path: Path, what: str
+) -> None:
+    wal_dir = tmp_path / "wal"
+    cluster = etcd_cluster(1, extra_args=[f"--wal-dir={tmp_path / 'elsewhere'}"])
+    [member] = cluster.members
+    options = {"wal_dir": wal_dir, **member.restore_arguments}
+    dcos_etcd.restore(archive, **options)
+    snap_dir = member.data_dir / "member" / "snap"
+    if what in {"ran", "old member"}:  # with the log of another place; then the log of a later restore lies there
+        wal_dir.rename(tmp_path / "elsewhere")
+        cluster.start()
+        if what == "old member":
+            cluster.etcdctl("put", "key", "precious")
+        cluster.stop()
+        dcos_etcd.restore(archive, **{**options, "data_dir": tmp_path / "other"})
+    if what == "other log":
+        wal_dir.rename(tmp_path / "elsewhere")
+        dcos_etcd.restore(archive, **{**options, "data_dir": tmp_path / "other", "initial_cluster_token": "other"})
+    (wal_dir / SEGMENT).rename(wal_dir / SEALED)
+    if what == "beside":
+        (member.data_dir / "notes").write_text("precious")
+    if what == "inside":
+        (snap_dir / "notes").write_text("precious")
+    if what == "link":
+        db = (snap_dir / "db").rename(tmp_path / "db")
+        (snap_dir / "db").symlink_to(db)
+    before = contents(member.data_dir, wal_dir)
+
+    for dry_run in (True, False):
+        with pytest.raises(dcos_etcd.DataDirNotEmptyError, match=r"lies sealed in .*wal.* --replace") as caught:
+            dcos_etcd.restore(archive, dry_run=dry_run, **options)
+        assert str(caught.value).startswith(f'data-dir "{member.data_dir}" not empty or could not be read')
+
+    assert contents(member.data_dir, wal_dir) == before
+
+
+def test_killed_when_all_stands_the_old_data_gets_its_dated_name_and_is_told_of(archive: Path, tmp_path: Path) -> None:
+    wal_dir, data_dir = tmp_path / "wal", tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "precious").write_text("old")
+    options = {"data_dir": str(data_dir), "wal_dir": str(wal_dir), "existing": "keep", **PLAN}
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, archive, "after", json.dumps(options)], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert names(wal_dir) == [SEGMENT]
+    hidden = names(tmp_path)
+    assert [name for name in hidden if name.startswith(".data.exchange-")] != []
+    new = contents(data_dir, wal_dir)
+    with pytest.raises(dcos_etcd.DataDirNotEmptyError, match="wal-dir"):
+        dcos_etcd.restore(archive, dry_run=True, **options)
+    assert names(tmp_path) == hidden
+
+    with pytest.raises(dcos_etcd.DataDirNotEmptyError, match="wal-dir") as caught:
+        dcos_etcd.restore(archive, **options)
+
+    [old] = tmp_path.glob("data.old-*")
+    assert str(caught.value).endswith(f"; the old data of a restore that was killed lies in {old}")
+    assert (old / "precious").read_text() == "old"
+    assert names(tmp_path) == ["data", old.name, "wal"]
+    assert contents(data_dir, wal_dir) == new

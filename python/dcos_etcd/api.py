@@ -190,7 +190,9 @@ def restore(
         wal_dir: Where the write-ahead log goes; `None` for `member/wal` in the data directory. One apart from that
             must be empty or not exist.
         existing: What becomes of a data directory that holds something: `keep` puts the new one into its place in one
-            step, and keeps the old one beside it as `NAME.old-20261123T015900Z`; `discard` deletes it then.
+            step, and keeps the old one beside it as `NAME.old-20261123T015900Z`, where a snapshot that lies in it
+            moves along: a warning tells where to. `discard` deletes it then, and is refused when the snapshot lies in
+            it, or when it holds no member of etcd.
         carry_over: Names beside `member` that are copied from the old data directory, where they are there.
         owner: User and group id to which everything is given.
         handover: What is to be done right before and right after the directory takes its place.
@@ -198,7 +200,8 @@ def restore(
         mark_compacted: Mark all revisions of the snapshot as compacted; goes with `bump_revision`.
         revision: Go back to this revision: every key, version and lease id as it was then, the history before it kept,
             nothing after. Leases, users and roles have no revisions; they are those of the snapshot.
-        prefixes: Restore only keys that begin with one of these, with their history; text is taken as UTF-8.
+        prefixes: Restore only keys that begin with one of these, with their history; text is taken as UTF-8. When no
+            live key does, while others live, that is refused.
         exclude_prefixes: Restore no keys that begin with one of these.
         compact: Write the database without its free pages.
         clear_alarms: Restore without the alarms that are raised in the snapshot.
@@ -220,7 +223,8 @@ def restore(
         CompactedError: `revision` is compacted in the snapshot.
         FutureRevisionError: `revision` is later than the snapshot.
         RestoreUnprovenError: What was written did not pass the check; it was removed again.
-        InvalidArgumentError: An argument makes no sense.
+        InvalidArgumentError: An argument makes no sense, such as `prefixes` that no key has, or to discard what holds
+            the snapshot.
         OSError: The snapshot could not be read, or the directory not be written.
     """
     cluster = _initial_cluster(initial_cluster)

@@ -43,6 +43,19 @@ pub(super) fn verify(
     Ok(())
 }
 
+/// Judges only the buckets that tell the member's identity, in the layout [`Layout::Portable`].
+pub(super) fn identity(file: File, path: &Path, expected: &Membership) -> Result<Vec<Defect>> {
+    let len = file.metadata().map_err(Error::io("reading", path))?.len();
+    let mut defects = Vec::new();
+    match Database::open(FileSource::new(file, len)) {
+        Ok(database) => {
+            Buckets { database: &database, expected, layout: Layout::Portable, defects: &mut defects }.verify();
+        }
+        Err(broken) => defects = broken,
+    }
+    Ok(defects)
+}
+
 struct Buckets<'a> {
     database: &'a Database<FileSource>,
     expected: &'a Membership,

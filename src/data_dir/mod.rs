@@ -37,4 +37,4 @@ mod tests;
 
 pub use in_use::{InUse, in_use};
 pub use inspect::{InspectedMember, Inspection, inspect};
-pub use verify::{Layout, verify_member, verify_restored};
+pub use verify::{Layout, verify_identity, verify_member, verify_restored};

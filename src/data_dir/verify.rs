@@ -54,6 +54,18 @@ pub fn verify_restored(
     verify(data_dir, wal_dir, expected, Layout::Portable, Some(walked), progress)
 }
 
+/// Verifies that the database at `path` is that of a freshly restored member of `expected` to which nothing was applied,
+/// and gives every rule that is broken. Its pages are not walked.
+///
+/// # Errors
+/// [`Error::Io`] when the system refuses.
+pub fn verify_identity(path: &Path, expected: &Membership) -> Result<Vec<Defect>> {
+    match open_file(path)? {
+        Some(file) => database::identity(file, path, expected),
+        None => Ok(vec![missing("database-missing", path)]),
+    }
+}
+
 fn verify(
     data_dir: &Path,
     wal_dir: &Path,

@@ -24,11 +24,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::litter;
+use super::remove::remove_tree;
 use super::sync::sync_dir;
+use super::{litter, mounts};
 use crate::clock::{stamp, unix_seconds};
 use crate::error::{Error, Result};
 
+/// What an old directory's temporary name has behind its own.
+pub(super) const TAG: &str = "exchange";
 /// Dated names that are tried: restores within one second.
 const DATED_NAMES: u32 = 100;
 
@@ -42,20 +45,45 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// Deletes the directory, which gave way at `destination`. It gets a hidden name first: killed while it is deleted, no
-    /// half of it stands under a name that promises all of it, and the next run for `destination` removes the rest.
+    /// Deletes the directory, which gave way at `destination`, as long as `go_on` says so. It gets a hidden name first:
+    /// killed while it is deleted, no half of it stands under a name that promises all of it, and the next run for
+    /// `destination` removes the rest.
     ///
     /// # Errors
-    /// Where the rest lies, and why.
-    pub fn delete(self, destination: &Path) -> std::result::Result<(), (PathBuf, io::Error)> {
+    /// Whether anything was deleted, where the rest lies, and why.
+    pub fn delete(&self, destination: &Path, go_on: &dyn Fn() -> bool) -> std::result::Result<(), Undeleted> {
+        let untouched = |reason: String| Undeleted { path: self.path.clone(), begun: false, reason };
+        if !go_on() {
+            return Err(untouched("it was told to stop".to_owned()));
+        }
+        if let Some(inner) = mounts::below(&self.path) {
+            return Err(untouched(format!("{} is mounted, unmount that first", inner.display())));
+        }
         let real = fs::canonicalize(destination).unwrap_or_else(|_| destination.to_owned());
         let hidden = match (real.parent(), real.file_name()) {
             (Some(parent), Some(name)) => parent.join(litter::fresh(&litter::prefix(name, super::staged_dir::TAG))),
-            _ => return Err((self.path, io::ErrorKind::InvalidInput.into())),
+            _ => return Err(untouched("the new one has no name".to_owned())),
         };
-        fs::rename(&self.path, &hidden).map_err(|error| (self.path, error))?;
-        fs::remove_dir_all(&hidden).map_err(|error| (hidden, error))
+        fs::rename(&self.path, &hidden).map_err(|error| untouched(error.to_string()))?;
+        remove_tree(&hidden, go_on).map_err(|error| {
+            let reason = match error.kind() {
+                io::ErrorKind::Interrupted => "it was told to stop".to_owned(),
+                _ => error.to_string(),
+            };
+            Undeleted { path: hidden, begun: true, reason }
+        })
     }
+}
+
+/// What is left of a directory that was to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undeleted {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Whether a part of it is gone.
+    pub begun: bool,
+    /// Why it was not deleted: a clause for people.
+    pub reason: String,
 }
 
 /// The old directory while it may be replaced: locked, so that no other run replaces it.
@@ -155,7 +183,7 @@ pub(super) fn recover(destination: &Path) -> Result<Vec<String>> {
         }
         let inode = lock.metadata().map_err(Error::io("looking at", &path))?.ino();
         if entry.file_name() == name_for(&prefix, inode) {
-            fs::remove_dir_all(&path).map_err(Error::io("removing the unfinished", &path))?;
+            remove_tree(&path, &|| true).map_err(Error::io("removing the unfinished", &path))?;
         } else if fs::symlink_metadata(destination).is_err() {
             fs::rename(&path, destination).map_err(Error::io("putting back", &path))?;
             found.push("the old data of a restore that was killed was put back first".to_owned());
@@ -200,7 +228,7 @@ fn taken(error: &io::Error) -> bool {
 }
 
 fn parent_and_prefix(destination: &Path) -> Option<(&Path, OsString)> {
-    Some((destination.parent()?, litter::prefix(destination.file_name()?, "exchange")))
+    Some((destination.parent()?, litter::prefix(destination.file_name()?, TAG)))
 }
 
 /// The name under which `staging` is exchanged: it tells the inode of the new directory.
@@ -350,6 +378,28 @@ mod tests {
 
         assert!(matches!(recover(&scene.destination()), Err(Error::InUse { .. })));
         assert_eq!(scene.holds(".data.exchange-"), ["old"]);
+    }
+
+    #[test]
+    fn what_gave_way_is_deleted_and_a_deletion_that_is_stopped_tells_where_the_rest_lies() {
+        let scene = Scene::new();
+        fs::write(scene.destination().join("more"), b"").unwrap();
+        let replaced = swap(&scene.staging(), &scene.destination()).unwrap().finish();
+
+        let refused = replaced.delete(&scene.destination(), &|| false).unwrap_err();
+        assert_eq!((&refused.path, refused.begun), (&replaced.path, false));
+
+        let asked = std::cell::Cell::new(0);
+        let once = || {
+            asked.set(asked.get() + 1);
+            asked.get() < 3
+        };
+        let begun = replaced.delete(&scene.destination(), &once).unwrap_err();
+        assert_eq!((begun.begun, begun.reason.as_str()), (true, "it was told to stop"));
+        assert_eq!(fs::read_dir(&begun.path).unwrap().count(), 1);
+
+        Replaced { path: begun.path, warning: None }.delete(&scene.destination(), &|| true).unwrap();
+        assert_eq!((scene.holds("data"), scene.count()), (vec!["new".to_owned()], 1));
     }
 
     #[test]

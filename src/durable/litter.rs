@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::fs::{OFlags, major};
 
+use super::remove::remove_tree;
+
 /// Longest file name of the file systems that matter, in bytes.
 const NAME_MAX: usize = 255;
 
@@ -117,7 +119,7 @@ fn remove_if_dead(path: &Path, may_go: impl Fn(&Metadata) -> bool) -> io::Result
         return Ok(());
     }
     // The lock is held until the name is gone: a maker between creation and lock is refused it, or finds no name.
-    if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if is_dir { remove_tree(path, &|| true) } else { fs::remove_file(path) }
 }
 
 #[cfg(test)]

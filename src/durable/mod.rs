@@ -26,13 +26,14 @@ mod exchange;
 mod litter;
 mod mounts;
 mod new_file;
+mod remove;
 mod staged_dir;
 mod sync;
 mod unnamed;
 mod write_back;
 
 pub use beside::sync_beside;
-pub use exchange::Replaced;
+pub use exchange::{Replaced, Undeleted};
 pub use new_file::NewFile;
 pub use staged_dir::StagedDir;
 pub use sync::sync_dir;

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::exchange::{self, Old, Replaced, Swapped};
+use super::remove::remove_tree;
 use super::sync::{is, sync_dir, sync_tree};
 use super::{litter, mounts};
 use crate::error::{Error, Result};
@@ -76,8 +77,8 @@ impl StagedDir {
         Self::make(destination, label, None)
     }
 
-    /// [`StagedDir::create`] for a destination that may hold a file `over`, as a run that was killed has left it: it stays
-    /// until what was built takes its place.
+    /// [`StagedDir::create`] for a destination that may hold `over`, as a run that was killed has left it: a file stays
+    /// until what was built takes its place, a directory until [`StagedDir::remove_left`].
     ///
     /// # Errors
     /// As those.
@@ -89,7 +90,7 @@ impl StagedDir {
         let refused = || refusal(destination, label);
         let mut found = Vec::new();
         if fs::symlink_metadata(destination).is_err() {
-            found = exchange::recover(&absolute(destination)?)?;
+            found = Self::recover(destination)?;
         }
         match fs::metadata(destination) {
             Ok(metadata) if metadata.is_dir() => {
@@ -119,7 +120,7 @@ impl StagedDir {
     /// As those, but for a directory that holds something; and [`Error::InUse`] while another run replaces it.
     pub fn replacing(destination: &Path, label: &'static str) -> Result<Self> {
         let real = fs::canonicalize(destination).or_else(|_| absolute(destination))?;
-        let found = exchange::recover(&real)?;
+        let found = Self::recover(destination)?;
         Self::check_replaceable(destination, label)?;
         let mut staged = if is_filled(&real) {
             let old = Old::claim(&real)?;
@@ -153,6 +154,55 @@ impl StagedDir {
                 return Err(mounted(destination, label, &inner));
             }
         }
+        Ok(())
+    }
+
+    /// Clears up after runs that were killed while they replaced what lies at `destination`: its old data comes back where
+    /// nothing stands, and gets its dated name where the new one does. Gives a clause for people for each.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when such a run is still alive; [`Error::Io`].
+    pub fn recover(destination: &Path) -> Result<Vec<String>> {
+        exchange::recover(&fs::canonicalize(destination).or_else(|_| absolute(destination))?)
+    }
+
+    /// Whether `path`, which is real, lies in what runs for `destination` that were killed have left, and the next one
+    /// clears up.
+    #[must_use]
+    pub fn clears_up(destination: &Path, path: &Path) -> bool {
+        let real = fs::canonicalize(destination).or_else(|_| absolute(destination)).unwrap_or_default();
+        let is_under = |directory: Option<&Path>, prefix: &OsStr| {
+            let inside = directory.and_then(|directory| path.strip_prefix(directory).ok());
+            inside.and_then(|inside| inside.iter().next()).is_some_and(|name| litter::matches(name, prefix))
+        };
+        let beside = |tag| litter::prefix(real.file_name().unwrap_or_default(), tag);
+        is_under(Some(&real), OsStr::new(INSIDE_PREFIX))
+            || [TAG, exchange::TAG].iter().any(|tag| is_under(real.parent(), &beside(tag)))
+    }
+
+    /// Names in `destination` that are not what killed runs left; none where it is absent or no directory.
+    #[must_use]
+    pub fn held(destination: &Path) -> Vec<OsString> {
+        let mut held = names(destination).unwrap_or_default();
+        held.retain(|name| !litter::matches(name, OsStr::new(INSIDE_PREFIX)));
+        held.sort_unstable();
+        held
+    }
+
+    /// Removes the directory that [`StagedDir::create_over`] has let be. It loses its name at once, so that no half of it
+    /// stands there at any instant.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it could not lose its name for good.
+    pub fn remove_left(&self) -> Result<()> {
+        let Some(over) = self.over else { return Ok(()) };
+        let left = self.destination.join(over);
+        let hidden = self.destination.join(litter::fresh(OsStr::new(INSIDE_PREFIX)));
+        fs::rename(&left, &hidden).map_err(Error::io("removing the unfinished", &left))?;
+        // Survives a power cut after the next rename: it must not be back beside what belongs to another one.
+        sync_dir(&self.destination)?;
+        // What stays is litter, which the next run removes.
+        let _ = remove_tree(&hidden, &|| true);
         Ok(())
     }
 
@@ -255,6 +305,12 @@ impl StagedDir {
         // Survives a power cut after the rename: without it the name could outlive files that were never written.
         sync_tree(&self.staging)?;
         before()?;
+        if let Place::Instead { .. } = self.place
+            && let Some(inner) = mounts::below(&self.destination)
+        {
+            // The look at the beginning may be minutes old.
+            return Err(mounted(&self.shown, self.label, &inner));
+        }
         let undo = match self.place {
             Place::Beside => self.take_the_name()?,
             Place::Inside => self.move_out()?,
@@ -369,7 +425,7 @@ impl StagedDir {
 impl Drop for StagedDir {
     fn drop(&mut self) {
         if !self.done {
-            let _ = fs::remove_dir_all(&self.staging);
+            let _ = remove_tree(&self.staging, &|| true);
             drop(Made(std::mem::take(&mut self.made)));
         }
     }
@@ -445,7 +501,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 /// Whether it is a directory that holds something beside what killed runs left in it.
 fn is_filled(directory: &Path) -> bool {
-    names(directory).is_ok_and(|names| names.iter().any(|name| !litter::matches(name, OsStr::new(INSIDE_PREFIX))))
+    !StagedDir::held(directory).is_empty()
 }
 
 fn is_left(name: &OsStr, over: Option<&'static str>) -> bool {

@@ -11,6 +11,8 @@
 //! before anything is written and again right before that step.
 
 mod carry;
+mod guard;
+mod half;
 mod handover;
 mod options;
 pub mod patch;

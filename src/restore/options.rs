@@ -19,7 +19,7 @@ pub enum Existing {
     Refuse,
     /// It is kept under a dated name beside the new one (`--replace`).
     Keep,
-    /// It is deleted when the new one stands (`--discard-old`).
+    /// It is deleted when the new one stands (`--discard-old`): only a member, and never with the snapshot in it.
     Discard,
 }
 
@@ -151,7 +151,7 @@ impl From<&Member> for RestoredMember {
 /// What a restore did, or under `dry_run` would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RestoreReport {
-    /// The snapshot.
+    /// The snapshot, as it was given; one in the old data directory moves with that, and a warning tells where to.
     pub path: PathBuf,
     /// The data directory.
     pub data_dir: PathBuf,
@@ -179,7 +179,7 @@ pub struct RestoreReport {
     pub sha256: String,
     /// The database that was written anew; `None` where it is the snapshot's.
     pub rewritten: Option<Rewritten>,
-    /// Where the old data directory lies now, if there was one and it was kept.
+    /// Where the old data directory lies now, if there was one and it is kept as a whole.
     pub replaced: Option<PathBuf>,
     /// Whether nothing was written.
     pub dry_run: bool,

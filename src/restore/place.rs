@@ -9,7 +9,9 @@
 //! Killed before the last one, etcd refuses to start, whatever data directory stands: there is a file that ends in
 //! `.wal`, so that it takes itself for a member (`wal.Exist` in etcd's `server/storage/wal`), and none that it can open
 //! (`wal.Open`). A WAL that began before its database would be the worse: an old database stands where it is being
-//! replaced, and etcd 3.4 and 3.5 start with any. The next restore takes a sealed WAL for vacant, and replaces it.
+//! replaced, and etcd 3.4 and 3.5 start with any. The next restore takes a sealed WAL for vacant, and replaces it. It takes
+//! the data directory for vacant, too, where that is the [half] which belongs to the sealed WAL, and removes it
+//! before its own first rename, so that there is never a half beside another one's WAL.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -21,12 +23,14 @@ use crate::durable::{Replaced, StagedDir, sync_dir};
 use crate::error::{Error, Result};
 use crate::raft::wal;
 
-use super::carry;
 use super::handover::Handover;
 use super::options::{Existing, RestoreOptions};
+use super::{carry, half};
 
 /// The name of the segment while the WAL is sealed.
-const SEALED: &str = ".restore-unfinished.wal";
+pub(super) const SEALED: &str = ".restore-unfinished.wal";
+/// What a data directory holds in any case.
+pub(super) const MEMBER: &str = "member";
 const DATA_DIR: &str = "data-dir";
 const WAL_DIR: &str = "wal-dir";
 
@@ -35,6 +39,8 @@ const WAL_DIR: &str = "wal-dir";
 pub(super) struct Place {
     data: StagedDir,
     wal: Wal,
+    /// Whether the half of a killed restore lies in the data directory's place.
+    over_half: bool,
 }
 
 #[derive(Debug)]
@@ -50,19 +56,21 @@ enum Wal {
 impl Place {
     /// Makes the empty directories `member`, `member/snap` and that of the WAL, all 0700.
     pub(super) fn create(options: &RestoreOptions) -> Result<Self> {
+        let over_half = half::stands(options);
         let data = match options.existing {
+            Existing::Refuse if over_half => StagedDir::create_over(&options.data_dir, DATA_DIR, MEMBER)?,
             Existing::Refuse => StagedDir::create(&options.data_dir, DATA_DIR)?,
             Existing::Keep | Existing::Discard => StagedDir::replacing(&options.data_dir, DATA_DIR)?,
         };
         let wal = match (&options.wal_dir, options.wal_in_data_dir()) {
-            (None, _) => Wal::Inside(data.path().join("member").join("wal")),
+            (None, _) => Wal::Inside(data.path().join(MEMBER).join("wal")),
             (Some(_), Some(inside)) => Wal::Inside(data.path().join(inside)),
             (Some(wal_dir), None) => {
                 let staged = StagedDir::create_over(wal_dir, WAL_DIR, SEALED)?;
                 Wal::Apart { staged, destination: wal_dir.clone() }
             }
         };
-        let place = Self { data, wal };
+        let place = Self { data, wal, over_half };
         make_dir(&place.snap_dir())?;
         if let Wal::Inside(path) = &place.wal {
             make_dir(path)?;
@@ -77,7 +85,7 @@ impl Place {
 
     /// The staged `member/snap`.
     pub(super) fn snap_dir(&self) -> PathBuf {
-        self.data.path().join("member").join("snap")
+        self.data.path().join(MEMBER).join("snap")
     }
 
     /// The staged WAL directory.
@@ -122,17 +130,19 @@ impl Place {
         Ok(carried.into_iter().map(str::to_owned).collect())
     }
 
-    /// Syncs everything and puts it where it belongs; gives the directory that gave way. Asks `go_on` in between.
+    /// Syncs everything and puts it where it belongs; gives the directory that gave way. Asks `go_on` once, when everything is synced.
     pub(super) fn commit(
         self,
         options: &RestoreOptions,
         handover: &dyn Handover,
-        go_on: &dyn Fn() -> Result<()>,
+        go_on: &dyn Fn() -> bool,
     ) -> Result<Option<Replaced>> {
         let data = self.data;
         let before = &mut || {
             // The sync behind it may have taken minutes, in which nobody was asked.
-            go_on()?;
+            if !go_on() {
+                return Err(Error::Interrupted);
+            }
             handover.before()?;
             // Once more: the check at the beginning may be minutes old.
             refuse_in_use(options)
@@ -141,6 +151,11 @@ impl Place {
             return data.commit_between(before, &mut || handover.after());
         };
         seal(staged.path())?;
+        if self.over_half {
+            // The proof at the beginning may be minutes old.
+            check_vacant(options)?;
+            data.remove_left()?;
+        }
         let existed = destination.exists();
         staged.commit()?;
         let mut stood = false;
@@ -175,12 +190,36 @@ pub(super) fn refuse_in_use(options: &RestoreOptions) -> Result<()> {
 /// Refuses a destination that is taken, and changes nothing: what [`Place::create`] would refuse.
 pub(super) fn check_vacant(options: &RestoreOptions) -> Result<()> {
     match options.existing {
-        Existing::Refuse => StagedDir::check_vacant(&options.data_dir, DATA_DIR)?,
+        Existing::Refuse if half::stands(options) => {}
+        Existing::Refuse => {
+            StagedDir::check_vacant(&options.data_dir, DATA_DIR).map_err(|error| suspect(error, options))?;
+        }
         Existing::Keep | Existing::Discard => StagedDir::check_replaceable(&options.data_dir, DATA_DIR)?,
     }
     match &options.wal_dir {
         Some(wal_dir) if options.wal_in_data_dir().is_none() => StagedDir::check_vacant_over(wal_dir, WAL_DIR, SEALED),
         _ => Ok(()),
+    }
+}
+
+/// Clears up after restores that were killed while they replaced the data directory; gives a clause for each.
+pub(super) fn recover(options: &RestoreOptions) -> Result<Vec<String>> {
+    StagedDir::recover(&options.data_dir)
+}
+
+/// Says what a data directory may be that was refused.
+fn suspect(error: Error, options: &RestoreOptions) -> Error {
+    match (error, &options.wal_dir) {
+        (Error::DataDirNotEmpty { path, message }, Some(wal_dir)) if half::is_suspected(options) => {
+            let message = format!(
+                "{message}: the log of a restore that was killed lies sealed in {}, but the data directory is not as \
+                 that restore leaves it; etcd starts with neither until a restore with --replace, which keeps this \
+                 directory, has put a whole member there",
+                wal_dir.display()
+            );
+            Error::DataDirNotEmpty { path, message }
+        }
+        (error, _) => error,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::bbolt::{Meta, Patch};
 use crate::data_dir::{self, Layout};
 use crate::defect::Defect;
-use crate::durable::{Replaced, sync_beside};
+use crate::durable::{Replaced, Undeleted, sync_beside};
 use crate::error::{Error, Result};
 use crate::hex::hex_id;
 use crate::progress::{Progress, Stage};
@@ -16,6 +16,7 @@ use crate::raft::{Bootstrap, Membership, bootstrap, snap, wal};
 use crate::schema::Revision;
 use crate::snapshot::{VerifiedSnapshot, VerifyOptions, spooled};
 
+use super::guard;
 use super::handover::{Handover, NoHandover};
 use super::options::{Existing, RestoreOptions, RestoreReport, RestoredMember};
 use super::patch;
@@ -40,9 +41,9 @@ pub fn restore_with(
     options.check()?;
     // A plan that makes no sense is refused before anything is read; the ids may come later.
     bootstrap(&options.bootstrap)?;
-    place::check_vacant(options)?;
-    place::refuse_in_use(options)?;
-    space::check(path, options)?;
+    guard::check(path, options)?;
+    let mut found = if options.dry_run { Vec::new() } else { place::recover(options)? };
+    check_destination(path, options).map_err(|error| telling(&found, error))?;
     let verify = VerifyOptions { skip_hash_check: options.skip_hash_check };
     if options.dry_run {
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
@@ -52,7 +53,7 @@ pub fn restore_with(
         return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
-    let found = place.found().to_vec();
+    found.extend_from_slice(place.found());
     let file = place.create_database()?;
     let snapshot = if options.rewrite.is_needed() {
         VerifiedSnapshot::open(path, verify, progress)?
@@ -68,18 +69,43 @@ pub fn restore_with(
     prove(options, &membership, walked, &place, progress)?;
     let carried = place.furnish(options)?;
     let database_size = outcome.as_ref().map_or(snapshot.database_size(), |outcome| outcome.size);
-    let syncing = || progress.step(Stage::Sync, 0, Some(database_size));
-    syncing()?;
-    let replaced = place.commit(options, handover, &syncing)?;
-    // The restore stands; nothing that is asked now can undo it. But nobody who wants to stop wants old data deleted.
-    let is_wanted = progress.update(Stage::Sync, database_size, Some(database_size));
+    progress.step(Stage::Sync, 0, Some(database_size))?;
+    let go_on = || progress.update(Stage::Sync, database_size, Some(database_size));
+    let moved = guard::moved(path, options);
+    let replaced = place.commit(options, handover, &go_on)?;
+    // The restore stands; nothing that is asked now can undo it, so nobody is. But who wants to stop wants no old data
+    // deleted.
     let mut report = report(&plan, &membership, outcome.as_ref());
     report.warnings.extend(found);
     report.steps.extend(carried.iter().map(|name| format!("carry {name} over from the old data directory")));
     if let Some(replaced) = replaced {
-        farewell(options, replaced, is_wanted, &mut report);
+        farewell(options, &replaced, &go_on, &mut report);
+    }
+    if let (Some(moved), Some(replaced)) = (moved, &report.replaced) {
+        let moved = moved(replaced);
+        let message = format!("the snapshot moved with the old data directory, and lies in {}", moved.display());
+        report.warnings.push(message);
     }
     Ok(report)
+}
+
+/// Refuses a destination before anything is written.
+fn check_destination(path: &Path, options: &RestoreOptions) -> Result<()> {
+    place::check_vacant(options)?;
+    place::refuse_in_use(options)?;
+    // Once more: the old data of a restore that was killed may be back.
+    guard::check(path, options)?;
+    space::check(path, options)
+}
+
+/// A refusal, with what was found of restores that were killed.
+fn telling(found: &[String], error: Error) -> Error {
+    let told = |message: String| [&[message], found].concat().join("; ");
+    match error {
+        Error::DataDirNotEmpty { path, message } => Error::DataDirNotEmpty { path, message: told(message) },
+        Error::InUse { path, message } => Error::InUse { path, message: told(message) },
+        other => other,
+    }
 }
 
 /// Who the new cluster is that is restored from `snapshot`.
@@ -146,6 +172,7 @@ impl<'p> Plan<'p> {
         let (outcome, defects) = read?;
         synced.map_err(Error::io("writing", to))?;
         proven(self.options, defects)?;
+        rewrite::refuse_nothing(self.path, job.rewrite, self.snapshot.contents(), &outcome)?;
         Ok(outcome)
     }
 }
@@ -202,27 +229,32 @@ fn proven(options: &RestoreOptions, defects: Vec<Defect>) -> Result<()> {
 }
 
 /// Deletes what gave way, if that is wanted, and tells of it.
-fn farewell(options: &RestoreOptions, replaced: Replaced, is_wanted: bool, report: &mut RestoreReport) {
+fn farewell(options: &RestoreOptions, replaced: &Replaced, go_on: &dyn Fn() -> bool, report: &mut RestoreReport) {
     report.warnings.extend(replaced.warning.clone());
-    let mut keep = || {
-        report.steps.push(format!("keep the old data directory as {}", replaced.path.display()));
-        report.replaced = Some(replaced.path.clone());
+    let undeleted = if options.existing != Existing::Discard {
+        None
+    } else if !data_dir::in_use(&replaced.path, None).is_ok_and(|used| used.is_none()) {
+        // Whoever started in it after the last look has it open by its old name.
+        let reason = "an etcd has it open, stop that first".to_owned();
+        Some(Undeleted { path: replaced.path.clone(), begun: false, reason })
+    } else if let Err(undeleted) = replaced.delete(&options.data_dir, go_on) {
+        Some(undeleted)
+    } else {
+        return report.steps.push("delete the old data directory".to_owned());
     };
-    if options.existing != Existing::Discard || !is_wanted {
-        return keep();
+    if let Some(Undeleted { path, begun, reason }) = undeleted {
+        let path = path.display();
+        report.warnings.push(if begun {
+            format!("the old data was not all deleted, the rest lies in {path} until the next restore here: {reason}")
+        } else {
+            format!("the old data in {path} was not deleted: {reason}")
+        });
+        if begun {
+            return;
+        }
     }
-    // Whoever started in it after the last look has it open by its old name.
-    if data_dir::in_use(&replaced.path, None).is_ok_and(|used| used.is_none()) {
-        return match replaced.delete(&options.data_dir) {
-            Ok(()) => report.steps.push("delete the old data directory".to_owned()),
-            Err((rest, error)) => {
-                report.warnings.push(format!("the old data was not all deleted, see {}: {error}", rest.display()));
-            }
-        };
-    }
-    keep();
-    let path = replaced.path.display();
-    report.warnings.push(format!("the old data in {path} was not deleted: an etcd has it open, stop that first"));
+    report.steps.push(format!("keep the old data directory as {}", replaced.path.display()));
+    report.replaced = Some(replaced.path.clone());
 }
 
 fn corrupt(path: &Path, defect: Defect) -> Error {
@@ -309,4 +341,96 @@ fn changes(plan: &Plan<'_>, outcome: Option<&Outcome>) -> Vec<String> {
         changes.push(format!("move the revision on to {to} and mark everything up to it as compacted"));
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::rewrite::Rewrite;
+    use super::*;
+    use crate::compose::{Change, make_snapshot};
+
+    /// Says stop at every step but the first few after the member stands.
+    struct StopsWhenItStands<'a> {
+        data_dir: &'a Path,
+        patience: u32,
+        asked: AtomicU32,
+    }
+
+    impl Progress for StopsWhenItStands<'_> {
+        fn update(&self, _: Stage, _: u64, _: Option<u64>) -> bool {
+            !self.data_dir.join("member/snap/db").exists() || self.asked.fetch_add(1, Ordering::Relaxed) < self.patience
+        }
+    }
+
+    /// What is told of a restore over old data, how often it asked when the new member stood, and what lies around it.
+    fn stopped(existing: Existing, patience: u32) -> (RestoreReport, u32, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (snapshot, data_dir) = (dir.path().join("made.db"), dir.path().join("data"));
+        make_snapshot(&snapshot, &[Change { key: b"key".to_vec(), value: Some(b"value".to_vec()) }]).unwrap();
+        if existing != Existing::Refuse {
+            fs::create_dir_all(data_dir.join("member/wal")).unwrap();
+            fs::write(data_dir.join("member/wal/precious"), b"").unwrap();
+        }
+        let options = RestoreOptions {
+            data_dir: data_dir.clone(),
+            existing,
+            carry_over: Vec::new(),
+            owner: None,
+            wal_dir: None,
+            bootstrap: Bootstrap {
+                name: "m".to_owned(),
+                initial_cluster: "m=http://127.0.0.1:2380".to_owned(),
+                initial_advertise_peer_urls: "http://127.0.0.1:2380".to_owned(),
+                initial_cluster_token: "t".to_owned(),
+            },
+            derive_token: false,
+            bump_revision: None,
+            mark_compacted: false,
+            skip_hash_check: false,
+            rewrite: Rewrite::default(),
+            dry_run: false,
+        };
+        let progress = StopsWhenItStands { data_dir: &data_dir, patience, asked: AtomicU32::new(0) };
+
+        let report = restore(&snapshot, &options, &progress).unwrap();
+
+        let around = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut around: Vec<_> = around.filter(|name| name.contains("data")).collect();
+        around.sort();
+        (report, progress.asked.into_inner(), around)
+    }
+
+    #[test]
+    fn nobody_is_asked_when_the_member_stands_unless_there_is_something_to_delete() {
+        let (report, asked, around) = stopped(Existing::Refuse, 0);
+        assert_eq!((report.warnings, asked, around), (Vec::new(), 0, vec!["data".to_owned()]));
+
+        let (report, asked, around) = stopped(Existing::Keep, 0);
+        let kept = report.replaced.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!((report.warnings, asked, around), (Vec::new(), 0, vec!["data".to_owned(), kept]));
+    }
+
+    #[test]
+    fn who_stops_before_the_deletion_keeps_the_old_data_and_gets_the_report() {
+        let (report, asked, around) = stopped(Existing::Discard, 0);
+
+        let kept = report.replaced.unwrap();
+        let told = format!("the old data in {} was not deleted: it was told to stop", kept.display());
+        assert_eq!((report.warnings, asked), (vec![told], 1));
+        assert_eq!(around, ["data", kept.file_name().unwrap().to_str().unwrap()]);
+    }
+
+    #[test]
+    fn who_stops_the_deletion_gets_the_report_that_tells_where_the_rest_lies() {
+        let (report, asked, around) = stopped(Existing::Discard, 2);
+
+        assert_eq!((report.replaced, asked), (None, 3));
+        let [told] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+        assert!(told.starts_with("the old data was not all deleted, the rest lies in "), "{told}");
+        assert!(told.contains(&around[0]) && around[0].starts_with(".data.restore-"), "{told}: {around:?}");
+        assert_eq!(around.len(), 2);
+    }
 }

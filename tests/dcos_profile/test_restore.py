@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,6 @@ from dcos_etcd.dcos import _service
 from dcos_profile.master import MASTERS, OWNER, Machine, MesosDns, as_root, restored
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dcos_etcd.testing import ClusterFactory
 
 
@@ -88,6 +87,44 @@ def test_the_same_archive_a_second_time_is_told(machine: Machine, archive: Path)
     assert not any("same cluster" in warning for warning in first.warnings)
     assert any("the old data was of the same cluster" in warning for warning in second.warnings)
     assert machine.kept() == []
+
+
+@as_root
+def test_the_archive_in_the_old_data_is_not_discarded_and_where_it_moves_is_told(
+    machine: Machine, archive: Path
+) -> None:
+    machine.member()
+    only = Path(shutil.copy(archive, machine.data_dir / archive.name))
+    before = machine.state()
+
+    with pytest.raises(dcos_etcd.InvalidArgumentError, match="which --discard-old would delete"):
+        restored(machine, only, discard_old=True)
+    assert machine.state() == before
+
+    report = restored(machine, only)
+
+    assert report.replaced is not None
+    moved = report.replaced / archive.name
+    assert f"the snapshot moved with the old data directory, and lies in {moved}" in report.warnings
+    assert moved.read_bytes() == archive.read_bytes()
+
+
+@as_root
+def test_old_data_of_certificates_alone_may_be_discarded_and_of_something_else_not(
+    machine: Machine, archive: Path
+) -> None:
+    machine.write("var/lib/dcos/etcd/default.etcd/fixtures/client/key.pem", "key")
+    machine.write("var/lib/dcos/etcd/default.etcd/thesis", "years")
+    before = machine.state()
+
+    with pytest.raises(dcos_etcd.DataDirNotEmptyError, match="holds thesis and no etcd member"):
+        restored(machine, archive, discard_old=True)
+    assert machine.state() == before
+
+    (machine.data_dir / "thesis").unlink()
+    restored(machine, archive, discard_old=True)
+    assert machine.kept() == []
+    assert machine.read("default.etcd/fixtures/client/key.pem") == "key"
 
 
 @as_root

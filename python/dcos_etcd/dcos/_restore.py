@@ -83,6 +83,7 @@ def restore(
         initial_cluster_token: Sets the new cluster apart, the same on all masters; `None` derives it from the archive,
             and from what of it is restored.
         discard_old: Delete the old data directory when the new one stands, instead of keeping it under a dated name.
+            Refused when the archive lies in it.
         bump_revision: As in `dcos_etcd.restore`.
         mark_compacted: As in `dcos_etcd.restore`.
         revision: As in `dcos_etcd.restore`; the same on all masters, as are those that follow.

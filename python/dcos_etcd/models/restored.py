@@ -76,7 +76,7 @@ class RestoreReport(Shown):
         database_size: Bytes of the snapshot's database.
         sha256: Hexadecimal SHA-256 of the snapshot's database.
         rewritten: The database that was written anew; `None` where it is the snapshot's.
-        replaced: Where the old data directory lies now, if there was one and it was kept.
+        replaced: Where the old data directory lies now, if there was one and it is kept as a whole.
         dry_run: Whether nothing was written.
         steps: What was done or would be, in order.
         changes: Those of the steps that change what the snapshot holds: what was left out, repaired, moved on.

@@ -21,5 +21,5 @@ mod tests;
 mod writer;
 
 pub use frame::{SEGMENT_SIZE, restored_name};
-pub use reader::{ConfChangeEntry, Segment, SnapshotRecord, Wal, read_dir};
+pub use reader::{ConfChangeEntry, Segment, SnapshotRecord, Wal, read_dir, read_file};
 pub use writer::{RESTORED_TERM, restored, write_dir};

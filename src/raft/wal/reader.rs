@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::frame::{ENTRY, EXTENSION, METADATA, SNAPSHOT, STATE, parse_name};
+use super::frame::{ENTRY, EXTENSION, METADATA, SNAPSHOT, STATE, parse_name, restored_name};
 use super::scan::{Findings, Scanner, Source};
 use crate::defect::Defect;
 use crate::error::{Error, Result};
@@ -98,15 +98,20 @@ pub fn read_dir(dir: &Path) -> Result<Wal> {
     let mut reader = WalReader::default();
     let names = reader.segment_names(dir)?;
     for (place, name) in names.iter().enumerate() {
-        let path = dir.join(name);
-        let file = File::open(&path).map_err(Error::io("reading", &path))?;
-        let len = file.metadata().map_err(Error::io("reading", &path))?.len();
-        // The length decides what is read, even if somebody appends meanwhile.
-        let mut read = BufReader::with_capacity(1 << 18, &file).take(len);
-        let source = Source { read: &mut read, file: &file, len, newest: place + 1 == names.len() };
-        reader.segment(name, source).map_err(Error::io("reading", &path))?;
+        reader.open(name, &dir.join(name), place + 1 == names.len())?;
     }
     Ok(reader.finish(dir))
+}
+
+/// Reads the file at `path` as the one segment of a restored WAL, whatever its name.
+///
+/// # Errors
+/// Those of [`read_dir`].
+pub fn read_file(path: &Path) -> Result<Wal> {
+    let mut reader = WalReader::default();
+    // A restore was not cut off in its log, so nothing of it is taken for such a write.
+    reader.open(&restored_name(), path, false)?;
+    Ok(reader.finish(path))
 }
 
 /// Takes in one segment after the other.
@@ -141,6 +146,15 @@ impl WalReader {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn open(&mut self, name: &str, path: &Path, newest: bool) -> Result<()> {
+        let file = File::open(path).map_err(Error::io("reading", path))?;
+        let len = file.metadata().map_err(Error::io("reading", path))?.len();
+        // The length decides what is read, even if somebody appends meanwhile.
+        let mut read = BufReader::with_capacity(1 << 18, &file).take(len);
+        let source = Source { read: &mut read, file: &file, len, newest };
+        self.segment(name, source).map_err(Error::io("reading", path))
     }
 
     fn segment(&mut self, name: &str, source: Source<'_>) -> std::io::Result<()> {

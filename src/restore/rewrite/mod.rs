@@ -24,4 +24,4 @@ mod told;
 pub(super) use pass::{Job, Outcome, read_back, write};
 pub use selection::{Repairs, Rewrite};
 pub use told::Rewritten;
-pub(super) use told::{changes, repairs, warnings, written};
+pub(super) use told::{changes, refuse_nothing, repairs, warnings, written};

@@ -1,7 +1,10 @@
 //! What is told of a rewrite.
 
+use std::path::Path;
+
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::snapshot::Contents;
 
 use super::pass::{Barren, Outcome};
@@ -32,6 +35,31 @@ impl Rewritten {
             database_size: outcome.size,
         }
     }
+}
+
+/// Refuses a part of the snapshot at `path` in which there is no live key, while there are others: that is a slip of the
+/// pen, not a cluster that anybody wants. A snapshot that is empty itself is none.
+pub(in crate::restore) fn refuse_nothing(
+    path: &Path,
+    rewrite: &Rewrite,
+    before: &Contents,
+    outcome: &Outcome,
+) -> Result<()> {
+    let is_empty = outcome.counts.others == 0 || (rewrite.revision.is_none() && before.total_key == 0);
+    if rewrite.prefixes.is_empty() || outcome.live_keys() > 0 || is_empty {
+        return Ok(());
+    }
+    let excluded = match &rewrite.exclude_prefixes[..] {
+        [] => String::new(),
+        some => format!(" and --exclude-prefix {}", listed(some)),
+    };
+    Err(Error::invalid(format!(
+        "--prefix {}{excluded} takes no live key of {} at revision {}, so there would be none: 'dcos-etcdctl keys' lists \
+         what there is",
+        listed(&rewrite.prefixes),
+        path.display(),
+        rewrite.revision.unwrap_or_else(|| before.current_revision())
+    )))
 }
 
 /// The steps of a rewrite that change what the database holds.
