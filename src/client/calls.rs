@@ -37,16 +37,17 @@ impl Connection {
     where
         R: Future<Output = std::result::Result<T, etcd_client::Error>>,
     {
-        for _ in 0..NEW_TOKENS {
+        let mut tokens = 0;
+        loop {
             match self.call(what, request(self.client.kv_client())).await {
-                Err(failure) if failure.is_of_old_auth() => {
+                Err(failure) if failure.is_of_old_auth() && tokens < NEW_TOKENS => {
+                    tokens += 1;
                     // Who has no token is known by a certificate, and only asks again.
-                    self.call("Authenticate", self.client.refresh_token()).await?;
+                    Box::pin(self.call("Authenticate", self.client.refresh_token())).await?;
                 }
                 answer => return answer,
             }
         }
-        self.call(what, request(self.client.kv_client())).await
     }
 
     /// `Maintenance.Status`.

@@ -138,7 +138,7 @@ impl Plan {
             gone: HashSet::new(),
             refused: Refused::default(),
         };
-        run.all(progress).await.map_err(|error| match error {
+        Box::pin(run.all(progress)).await.map_err(|error| match error {
             Error::Interrupted => Error::Interrupted,
             cause => {
                 let report = run.report();
