@@ -26,6 +26,7 @@ from dcos_etcd.models import (
     StateDifference,
     Stats,
     Status,
+    Unanswered,
     VerifyReport,
 )
 from sample_reports import changed
@@ -106,6 +107,7 @@ PUT_BACK = PutBackReport(
     detached=0,
     transactions=1,
     conflicts=(Conflict(key=HOSTILE[0], action="update", planned=7, found=91),),
+    unanswered=(Unanswered(endpoint="http://127.0.0.1:2379", creates=1),),
     warnings=("6 keys hung on a lease in the snapshot",),
 )
 

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         Stats,
         Status,
         Tls,
+        Unanswered,
         User,
         VerifyReport,
     )
@@ -163,6 +164,7 @@ __all__ = [
     "Status",
     "StorageVersionError",
     "Tls",
+    "Unanswered",
     "User",
     "VerifyReport",
     "__version__",

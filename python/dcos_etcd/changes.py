@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PutBackCounts,
         PutBackReport,
         StateDifference,
+        Unanswered,
     )
 
 DIFFERENCE_HEAD = "CHANGE     REVISION A REVISION B     SIZE A     SIZE B  KEY"
@@ -161,6 +162,14 @@ def conflict_line(conflict: Conflict) -> str:
     return f"{readable(conflict.key)} was {then} and is {now}: somebody else wrote it, so it was left alone"
 
 
+def unanswered_line(unanswered: Unanswered) -> str:
+    """Tell of requests that may still be carried out."""
+    return (
+        f"a request to {unanswered.endpoint} got no answer and may still be carried out: {unanswered.creates} keys "
+        "that it creates would come back if they were deleted before that"
+    )
+
+
 def put_back_sheet(report: PutBackReport) -> Sheet:
     """Sum up what was written."""
     pairs = [
@@ -170,6 +179,7 @@ def put_back_sheet(report: PutBackReport) -> Sheet:
         ("right by then", report.settled),
         *([("lease gone", report.detached)] if report.detached else ()),
         ("conflicts", len(report.conflicts)),
+        *([("no answer", sum(one.creates for one in report.unanswered))] if report.unanswered else ()),
         ("transactions", report.transactions),
     ]
     warnings = (*report.warnings, *map(conflict_line, report.conflicts))

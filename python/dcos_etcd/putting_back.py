@@ -17,7 +17,7 @@ from dcos_etcd import _core, _keys, changes
 from dcos_etcd._access import COMMAND_TIMEOUT, DEFAULT_ENDPOINTS, DIAL_TIMEOUT, access
 from dcos_etcd._progress import reporting
 from dcos_etcd._steps import blocking, steps_of
-from dcos_etcd.models import Conflict, PlannedChange, PutBackCounts, PutBackReport
+from dcos_etcd.models import Conflict, PlannedChange, PutBackCounts, PutBackReport, Unanswered
 from dcos_etcd.models._shown import Shown
 from dcos_etcd.reader import SnapshotView, open  # noqa: A004 - as gzip and tarfile have it
 
@@ -62,7 +62,8 @@ def put_back(
         skip_hash_check: Take a `.db` of `etcdctl snapshot save` whose SHA-256 does not fit. (The blocks of an archive
             are always checked.)
         tls: Certificates.
-        user: Name and password; it must be allowed to read and write below the prefix.
+        user: Name and password; it must be allowed to read and write below the prefix, and to write all keys of the
+            leases that changed keys below it hang on.
         dial_timeout: Seconds for one connection.
         command_timeout: Seconds for one request.
         progress: See `dcos_etcd.api`.
@@ -200,13 +201,15 @@ class PutBackPlan(Shown):
         )
         detached = applied["detached"]
         lost = (f"{detached} keys hung on a lease that is not there any more; they hang on none now",)
+        unanswered = tuple(Unanswered(endpoint=one, creates=creates) for one, creates in applied.pop("unanswered"))
         return PutBackReport(
             endpoint=self.endpoint,
             revision=self.revision,
             cluster_revision=self.cluster_revision,
             planned=self.counts,
             conflicts=conflicts,
-            warnings=(*self.warnings, *(lost if detached else ())),
+            unanswered=unanswered,
+            warnings=(*self.warnings, *(lost if detached else ()), *map(changes.unanswered_line, unanswered)),
             **applied,
         )
 
@@ -223,10 +226,13 @@ class PutBackPlan(Shown):
         whole or not at all, the run of them does not: doing it again passes over what is done.
 
         A key that is there keeps the lease that it hangs on, unless that is not there any more. A key that is not there
-        gets none.
+        gets none. Newer servers let nobody put a key on a lease who may not write all keys of it: such a key stays as
+        it is and is named in the error, after all others are written.
 
         A transaction that gets no answer is made again, up to three times, by whichever endpoint answers then: its
-        conditions tell whether it was carried out.
+        conditions tell whether it was carried out by then. A member that was stopped for a while may carry it out
+        later; what it changes or deletes is safe then, a key that it creates comes back if it was deleted meanwhile.
+        `PutBackReport.unanswered` and a warning tell of that.
 
         Args:
             progress: See `dcos_etcd.api`.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use etcd_client::{AlarmAction, AlarmType, GetOptions, SnapshotStreaming};
+use etcd_client::{AlarmAction, AlarmType, GetOptions, KvClient, SnapshotStreaming};
 use tokio::time::timeout;
 
 use super::connect::Connection;
@@ -12,6 +12,9 @@ use crate::hex::hex_id;
 
 /// The key that etcdctl reads to see whether an endpoint is healthy.
 const HEALTH_KEY: &str = "health";
+
+/// New tokens that are asked for where users or roles keep changing.
+const NEW_TOKENS: u32 = 5;
 
 type Answer<T> = std::result::Result<T, Failure>;
 
@@ -24,6 +27,26 @@ impl Connection {
         match timeout(self.command_timeout, request).await {
             Ok(outcome) => self.judge(outcome),
             Err(_) => Err(Failure::timed_out(what, self.command_timeout)),
+        }
+    }
+
+    /// Asks for keys or writes them; again with a new token where users or roles were changed since this one was made, for
+    /// a signed token (`--auth-token=jwt`) is worth nothing then. etcd's own client does so too (`shouldRefreshToken` in
+    /// `client/v3/retry_interceptor.go`).
+    pub(super) async fn call_kv<T, R>(&self, what: &str, request: impl Fn(KvClient) -> R) -> Answer<T>
+    where
+        R: Future<Output = std::result::Result<T, etcd_client::Error>>,
+    {
+        let mut tokens = 0;
+        loop {
+            match self.call(what, request(self.client.kv_client())).await {
+                Err(failure) if failure.is_of_old_auth() && tokens < NEW_TOKENS => {
+                    tokens += 1;
+                    // Who has no token is known by a certificate, and only asks again.
+                    Box::pin(self.call("Authenticate", self.client.refresh_token())).await?;
+                }
+                answer => return answer,
+            }
         }
     }
 
@@ -90,10 +113,13 @@ impl Connection {
         if !linearizable {
             options = options.with_serializable();
         }
-        let mut client = self.client.kv_client();
         let started = Instant::now();
         let what = if linearizable { "a linearizable read" } else { "a serializable read" };
-        let answer = self.call(what, client.get(HEALTH_KEY, Some(options))).await;
+        let get = |mut client: KvClient| {
+            let options = options.clone();
+            async move { client.get(HEALTH_KEY, Some(options)).await }
+        };
+        let answer = self.call_kv(what, get).await;
         let took_seconds = started.elapsed().as_secs_f64();
         match answer {
             Ok(_) => (ReadProbe { healthy: true, took_seconds, error: None }, None),

@@ -13,6 +13,22 @@ use tonic::Code;
 use super::endpoint::EndpointUrl;
 use crate::error::Error;
 
+/// What a server says that may be able to do it in a moment, and has not done it: of `ErrLeaderChanged` in reading only,
+/// of `ErrTooManyRequests` before it is proposed, of raft's `ErrProposalDropped` where there is no leader.
+const UNDONE: [&str; 4] = ["leader changed", "no leader", "too many requests", "raft proposal dropped"];
+/// What it says after it may have been proposed: whoever comes after it can carry it out.
+const UNKNOWN: [&str; 6] = [
+    "request timed out",
+    "server stopped",
+    "raft: stopped",
+    "request cancel",
+    "context canceled",
+    "transport is closing",
+];
+/// What it says of a token, or of a request under way, from before the last change of users or roles: `isOpPermitted` in
+/// etcd's `server/auth/store.go`, as it is and as `togRPCError` puts it. Nothing was done.
+const OLD_AUTH: [&str; 2] = ["revision of auth store is old", "revision in header is old"];
+
 /// What a failure means for the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -75,6 +91,26 @@ impl Failure {
         matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)
     }
 
+    /// Whether it may be worth while to ask again.
+    pub fn may_pass(&self) -> bool {
+        self.is_dead() || self.says(&UNDONE) || self.says(&UNKNOWN)
+    }
+
+    /// Whether it may pass and leaves open what becomes of the request: it may have been carried out, or be carried out
+    /// yet, as by a server that was stopped for a while.
+    pub fn is_open(&self) -> bool {
+        self.is_dead() || self.says(&UNKNOWN)
+    }
+
+    /// Whether users or roles were changed since the token was made; nothing was done.
+    pub(super) fn is_of_old_auth(&self) -> bool {
+        self.says(&OLD_AUTH)
+    }
+
+    fn says(&self, texts: &[&str]) -> bool {
+        texts.iter().any(|text| self.message.contains(text))
+    }
+
     /// Whether the server itself spoke: it has let the caller in.
     pub fn is_answer(&self) -> bool {
         matches!(self.kind, FailureKind::Answered | FailureKind::PermissionDenied)
@@ -135,6 +171,10 @@ fn from_server(code: Code, text: &str, circumstances: Circumstances) -> Failure 
     }
     if text.contains("does not have root role") || text.contains("user name not found") {
         return failed(FailureKind::PermissionDenied, "give a user that has the role root (--user)");
+    }
+    // tonic's own words for an answer without an end: so ends what a server with TLS was asked when it is stopped.
+    if text.contains("missing grpc-status trailer") {
+        return Failure::new(FailureKind::Unreachable, format!("the connection ended within the answer ({text})"));
     }
     if code == Code::Unimplemented || text.contains("grpc-status header missing") {
         return failed(FailureKind::Unreachable, "is this an etcd v3 client port?");
@@ -269,6 +309,36 @@ mod tests {
             (Code::Unavailable, "etcdserver: rpc not supported for learner"),
         ] {
             assert_eq!(from_server(code, text, PLAIN), Failure::new(FailureKind::Answered, text));
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_may_be_done() {
+        for (code, text, passes, open) in [
+            (Code::Unavailable, "etcdserver: no leader", true, false),
+            (Code::Unavailable, "etcdserver: leader changed", true, false),
+            (Code::ResourceExhausted, "etcdserver: too many requests", true, false),
+            (Code::Unknown, "raft proposal dropped", true, false),
+            (Code::Unavailable, "etcdserver: request timed out, possibly due to connection lost", true, true),
+            (Code::Unavailable, "etcdserver: server stopped", true, true),
+            (Code::Unknown, "raft: stopped", true, true),
+            (Code::Unknown, "etcdserver: request cancelled", true, true),
+            (Code::Cancelled, "context canceled", true, true),
+            (Code::Unknown, "protocol error: missing grpc-status trailer, stream was terminated", true, true),
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", false, false),
+            (Code::PermissionDenied, "etcdserver: permission denied", false, false),
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old", false, false),
+        ] {
+            let failure = from_server(code, text, ANSWERED);
+            assert_eq!((failure.may_pass(), failure.is_open()), (passes, open), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_a_broken_connection() {
+        let text = "protocol error: missing grpc-status trailer, stream was terminated without a final status";
+        for circumstances in [PLAIN, TLS, ANSWERED] {
+            assert_eq!(from_server(Code::Unknown, text, circumstances).kind, FailureKind::Unreachable);
         }
     }
 

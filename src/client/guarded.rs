@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::proto::PbTxnOpResponse;
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, KvClient, PutOptions, Txn, TxnOp};
 use tokio::time::sleep;
 
 use super::access::Access;
@@ -18,8 +18,6 @@ use crate::error::Result;
 const RETRIES: u32 = 3;
 /// Time before each of them. An election takes a second or two; the first read of a new connection waits for its end.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What a server says that can do it in a moment, or has done it and could not say so.
-const PASSING: [&str; 4] = ["leader changed", "no leader", "request timed out", "too many requests"];
 
 /// What is done to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +65,7 @@ pub struct Writer {
     key: Vec<u8>,
     connection: Connection,
     cluster_id: u64,
+    unanswered: Vec<EndpointUrl>,
 }
 
 impl Writer {
@@ -76,7 +75,7 @@ impl Writer {
     /// `Denied`, `Unavailable`.
     pub async fn open(access: &Access, key: &[u8]) -> Result<Self> {
         let (connection, (cluster_id, _)) = first_answering(access, key).await?;
-        Ok(Self { access: access.clone(), key: key.to_vec(), connection, cluster_id })
+        Ok(Self { access: access.clone(), key: key.to_vec(), connection, cluster_id, unanswered: Vec::new() })
     }
 
     /// The cluster that is written to.
@@ -89,18 +88,30 @@ impl Writer {
         self.connection.endpoint()
     }
 
+    /// The endpoints whose requests of the last [`write`](Self::write) got no answer, in the order in which they were
+    /// asked. Each may still carry out its own, when its conditions hold: those of what is changed or deleted never do
+    /// again once it was, but a key that must not be there may be deleted.
+    pub fn unanswered(&self) -> &[EndpointUrl] {
+        &self.unanswered
+    }
+
     /// Does all of `writes`, or none of them.
     ///
     /// A failure leaves open whether they were done. So does one that passed: what was done by the request that got no
-    /// answer is [`Outcome::Found`] by the next, whose conditions do not hold any more.
+    /// answer is [`Outcome::Found`] by the next, whose conditions do not hold any more. One that was not done by then may
+    /// be done later, see [`unanswered`](Self::unanswered).
     ///
     /// # Errors
     /// Why there is no answer.
     pub async fn write(&mut self, writes: &[Guarded]) -> std::result::Result<Outcome, Failure> {
+        self.unanswered.clear();
         let mut tries = 0;
         loop {
             let outcome = self.transact(writes).await;
             let Err(failure) = &outcome else { return outcome };
+            if failure.is_open() {
+                self.unanswered.push(self.connection.endpoint().clone());
+            }
             if !Box::pin(self.may_pass(failure, &mut tries)).await {
                 return outcome;
             }
@@ -124,7 +135,7 @@ impl Writer {
 
     /// Whether it is worth while to ask again after this failure; there is a new connection then, to any endpoint.
     async fn may_pass(&mut self, failure: &Failure, tries: &mut u32) -> bool {
-        if !failure.is_dead() && !PASSING.iter().any(|text| failure.message.contains(text)) {
+        if !failure.may_pass() {
             return false;
         }
         while *tries < RETRIES {
@@ -154,8 +165,11 @@ impl Writer {
             });
         }
         let txn = Txn::new().when(conditions).and_then(operations).or_else(reads);
-        let mut client = self.connection.client.kv_client();
-        let answer = self.connection.call("Txn", client.txn(txn)).await?.0;
+        let transact = |mut client: KvClient| {
+            let txn = txn.clone();
+            async move { client.txn(txn).await }
+        };
+        let answer = self.connection.call_kv("Txn", transact).await?.0;
         if answer.succeeded {
             return Ok(Outcome::Written);
         }
@@ -169,8 +183,9 @@ impl Writer {
     }
 
     async fn read(&self, key: &[u8]) -> std::result::Result<Option<LiveKey>, Failure> {
-        let mut client = self.connection.client.kv_client().max_decoding_message_size(MESSAGE_LIMIT);
-        let answer = self.connection.call("Range", client.get(key, None)).await?.0;
+        let get =
+            |client: KvClient| async move { client.max_decoding_message_size(MESSAGE_LIMIT).get(key, None).await };
+        let answer = self.connection.call_kv("Range", get).await?.0;
         Ok(answer.kvs.into_iter().next().map(LiveKey::from))
     }
 }

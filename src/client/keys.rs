@@ -1,7 +1,7 @@
 //! A live cluster's keys as they were at one revision.
 
 use etcd_client::proto::PbKeyValue;
-use etcd_client::{GetOptions, WatchOptions};
+use etcd_client::{GetOptions, KvClient, WatchOptions};
 
 use super::access::Access;
 use super::connect::{Connection, Connector};
@@ -131,8 +131,11 @@ impl LiveKeys {
                 .with_revision(self.revision)
                 .with_limit(self.limit)
                 .with_serializable();
-            let mut client = self.connection.client.kv_client().max_decoding_message_size(MESSAGE_LIMIT);
-            let answer = self.connection.call("Range", client.get(start, Some(options))).await;
+            let get = |client: KvClient| {
+                let (start, options) = (start.clone(), options.clone());
+                async move { client.max_decoding_message_size(MESSAGE_LIMIT).get(start, Some(options)).await }
+            };
+            let answer = self.connection.call_kv("Range", get).await;
             let page = match answer {
                 Ok(page) => page.0,
                 Err(failure) if failure.message.contains(TOO_LARGE) && self.limit > 1 => {
@@ -193,9 +196,11 @@ pub(super) async fn first_answering(access: &Access, key: &[u8]) -> Result<(Conn
 impl Connection {
     /// The cluster's id and its newest revision, out of a linearizable read of `key`.
     async fn header(&self, key: &[u8]) -> std::result::Result<(u64, i64), Failure> {
-        let mut client = self.client.kv_client();
-        let options = GetOptions::new().with_count_only();
-        let answer = self.call("a linearizable read", client.get(key, Some(options))).await?;
+        let get = |mut client: KvClient| async move {
+            let options = GetOptions::new().with_count_only();
+            client.get(key, Some(options)).await
+        };
+        let answer = self.call_kv("a linearizable read", get).await?;
         let header = answer.0.header.unwrap_or_default();
         Ok((header.cluster_id, header.revision))
     }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::plan::{Action, Plan, Planned};
-use crate::client::{Failure, Guarded, Outcome, Write, Writer};
+use super::refused::Refused;
+use crate::client::{Failure, FailureKind, Guarded, Outcome, Write, Writer};
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 
@@ -20,8 +21,6 @@ const READ_KEYS: usize = 1 << 16;
 const READ_BYTES: u64 = 32 << 20;
 /// Bytes of a key in a transaction beside its value: it stands in the condition, the write, and the read.
 const KEY_COPIES: u64 = 3;
-/// Bytes of a key that an error shows.
-const SHOWN: usize = 100;
 /// What etcd says of a put that names a lease which is not there; nothing of its transaction is done.
 const NO_LEASE: &str = "requested lease not found";
 /// What etcd says of a request beyond its `--max-request-bytes`, and grpc-go of one beyond that and 512 KiB.
@@ -38,6 +37,15 @@ pub struct Conflict {
     pub planned: i64,
     /// The same when its turn came.
     pub found: i64,
+}
+
+/// Requests that an endpoint has not answered, and that it may still carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Who was asked.
+    pub endpoint: String,
+    /// Keys that these requests create, if they are not there then.
+    pub creates: u64,
 }
 
 /// What was done.
@@ -58,6 +66,9 @@ pub struct PutBackReport {
     pub transactions: u64,
     /// Keys that somebody else wrote, and that were left alone.
     pub conflicts: Vec<Conflict>,
+    /// Endpoints that may still carry out a request which they have not answered: a key that it creates would come back if
+    /// it were deleted before that.
+    pub unanswered: Vec<Unanswered>,
 }
 
 impl PutBackReport {
@@ -75,6 +86,13 @@ impl PutBackReport {
         }
         self.detached += u64::from(planned.action == Action::Update && lease != planned.lease);
     }
+
+    fn await_no_longer(&mut self, endpoint: String, creates: u64) {
+        match self.unanswered.iter_mut().find(|one| one.endpoint == endpoint) {
+            Some(one) => one.creates += creates,
+            None => self.unanswered.push(Unanswered { endpoint, creates }),
+        }
+    }
 }
 
 /// Values by key.
@@ -91,14 +109,13 @@ struct Run<'a> {
     most_keys: usize,
     /// Leases that keys hang on and that are not there.
     gone: HashSet<i64>,
-    /// Changes that are too large for this server each by itself: the first of them with why, and how many.
-    too_large: Option<(usize, Failure)>,
-    too_large_keys: u64,
+    refused: Refused,
 }
 
 impl Plan {
-    /// Writes what was planned. After a conflict, and after a key that is too large for this server, it goes on with the
-    /// other keys. Where an endpoint does not answer any more it goes on with any other of the same cluster.
+    /// Writes what was planned. After a conflict, and after a key that is too large for this server or that this user may
+    /// not write, it goes on with the other keys. Where an endpoint does not answer any more it goes on with any other of
+    /// the same cluster.
     ///
     /// `report` says at every moment, and in the end however it comes, what etcd has confirmed and what was left alone.
     ///
@@ -119,10 +136,9 @@ impl Plan {
             bytes: 0,
             most_keys: MOST_KEYS,
             gone: HashSet::new(),
-            too_large: None,
-            too_large_keys: 0,
+            refused: Refused::default(),
         };
-        run.all(progress).await.map_err(|error| match error {
+        Box::pin(run.all(progress)).await.map_err(|error| match error {
             Error::Interrupted => Error::Interrupted,
             cause => {
                 let report = run.report();
@@ -148,7 +164,7 @@ impl Run<'_> {
                 self.bytes += put.map(|one| weight(&one, 1)).sum::<u64>();
             }
         }
-        if let Some(error) = self.refused() {
+        if let Some(error) = self.refused.error(self.plan, self.writer.endpoint()) {
             return Err(error);
         }
         self.step(progress)
@@ -160,22 +176,6 @@ impl Run<'_> {
 
     fn step(&self, progress: &dyn Progress) -> Result<()> {
         progress.step(Stage::Write, self.bytes, Some(self.plan.counts().bytes))
-    }
-
-    /// The error for what was too large.
-    fn refused(&mut self) -> Option<Error> {
-        let (at, mut failure) = self.too_large.take()?;
-        let planned = self.plan.get(at)?;
-        let (key, size) = (planned.key.get(..SHOWN).unwrap_or(planned.key).escape_ascii(), planned.size);
-        let others = match self.too_large_keys.saturating_sub(1) {
-            0 => String::new(),
-            others => format!(" and {others} more keys"),
-        };
-        let message = &failure.message;
-        failure.message = format!(
-            "{message}: key b\"{key}\" with a value of {size} bytes{others}; give the server a greater --max-request-bytes"
-        );
-        Some(failure.into_error(self.writer.endpoint()))
     }
 
     /// The first of these changes: so many keys and bytes at most, and one at least.
@@ -195,9 +195,19 @@ impl Run<'_> {
 
     /// Writes a batch, in parts where it is too much for this server, or where it can't be done to all of it.
     async fn write(&mut self, batch: Range<usize>, values: &Values, progress: &dyn Progress) -> Result<()> {
-        let mut parts = VecDeque::from([batch.collect::<Vec<usize>>()]);
+        let mut allowed = Vec::with_capacity(batch.len());
+        for at in batch {
+            let lease = self.lease_named(at);
+            if !self.refused.passes_over(lease) {
+                allowed.push(at);
+            }
+        }
+        let mut parts = VecDeque::from([allowed]);
         while let Some(part) = parts.pop_front() {
             self.step(progress)?;
+            if part.is_empty() {
+                continue;
+            }
             match self.transact(&part, values).await {
                 Ok(rest) => parts.extend((!rest.is_empty()).then_some(rest)),
                 Err(failure) => {
@@ -212,14 +222,16 @@ impl Run<'_> {
 
     /// What to try instead of a part that failed: nothing, where it is a key that this server does not take.
     fn smaller(&mut self, part: Vec<usize>, failure: Failure) -> Result<Vec<Vec<usize>>> {
+        if failure.kind == FailureKind::PermissionDenied {
+            return self.without_denied(part, failure);
+        }
         let too_many = failure.message.contains("too many operations in txn request");
         let too_large = TOO_LARGE.iter().any(|text| failure.message.contains(text));
         let no_lease = failure.message.contains(NO_LEASE);
         if let &[at] = part.as_slice() {
             if too_large {
                 // Nobody waits for it with the others: another run would end here as well.
-                self.too_large_keys += 1;
-                self.too_large.get_or_insert((at, failure));
+                self.refused.too_large(at, failure);
                 return Ok(Vec::new());
             }
             // Its server has just said that it is gone: the key can be written, and hang on none.
@@ -234,6 +246,40 @@ impl Run<'_> {
             return Ok(vec![one.to_vec(), other.to_vec()]);
         }
         Err(failure.into_error(self.writer.endpoint()))
+    }
+
+    /// What to try instead of a part that this user may not write: nothing, where it is one key, or keys of one lease. Who
+    /// names a lease must be allowed to write every key of it (`checkLeasePuts` in etcd's `server/etcdserver/apply_auth.go`),
+    /// so that those of one stand or fall together.
+    fn without_denied(&mut self, mut part: Vec<usize>, failure: Failure) -> Result<Vec<Vec<usize>>> {
+        part.sort_by_key(|at| self.lease_named(*at));
+        let named = |at: Option<&usize>| at.map_or(0, |at| self.lease_named(*at));
+        let (first, last, half) = (named(part.first()), named(part.last()), named(part.get(part.len() / 2)));
+        let goes_on = self.refused.count_denial(last != 0);
+        let middle = if first == last && (part.len() == 1 || first != 0) {
+            self.refused.denied(&part, first, failure.clone());
+            part.len()
+        } else if first == last {
+            part.len() / 2
+        } else {
+            // Keys of one lease stay together.
+            match part.partition_point(|at| self.lease_named(*at) < half) {
+                0 => part.partition_point(|at| self.lease_named(*at) <= half),
+                before => before,
+            }
+        };
+        if !goes_on {
+            let endpoint = self.writer.endpoint();
+            return Err(self.refused.error(self.plan, endpoint).unwrap_or_else(|| failure.into_error(endpoint)));
+        }
+        let other = part.split_off(middle);
+        Ok(if other.is_empty() { Vec::new() } else { vec![part, other] })
+    }
+
+    /// The lease that a change names, 0 for none.
+    fn lease_named(&self, at: usize) -> i64 {
+        let put = self.plan.get(at).filter(|one| one.action != Action::Delete);
+        put.map_or(0, |one| self.lease(&one))
     }
 
     /// The lease that a key is to hang on: that on which it hangs, unless that is gone.
@@ -257,20 +303,50 @@ impl Run<'_> {
             },
         });
         let writes: Vec<Guarded> = writes.collect();
-        let Outcome::Found(found) = self.writer.write(&writes).await? else {
+        let outcome = self.writer.write(&writes).await;
+        let Ok(Outcome::Found(found)) = outcome else {
+            // What has changed a key that was there is done only once.
+            if outcome.is_err() || writes.iter().all(|one| one.mod_revision == 0) {
+                self.await_no_longer(&writes);
+            }
+            outcome?;
+            self.refused.allowed();
             let mut report = self.report();
             planned().for_each(|one| report.count(&one, self.lease(&one)));
             report.transactions += 1;
             return Ok(Vec::new());
         };
+        self.refused.allowed();
+        let settled = self.report().settled;
         let is_kept = |planned: Planned<'_>| found.get(planned.key).copied().unwrap_or(0) == planned.mod_revision;
         let (kept, changed): (Vec<usize>, Vec<usize>) =
             part.iter().copied().partition(|at| self.plan.get(*at).is_none_or(is_kept));
+        let mut judged = Ok(());
         for at in &changed {
-            self.judge(*at, &found, values).await?;
+            judged = self.judge(*at, &found, values).await;
+            if judged.is_err() {
+                break;
+            }
         }
+        // All of it is right since one and the same revision: it was the request that got no answer, and no other, that was
+        // carried out. And where a key that was there was written since, its condition never holds again.
+        let revisions: HashSet<i64> = found.values().copied().collect();
+        let is_done = self.report().settled - settled == part.len() as u64 && revisions.len() == 1;
+        let is_void = |one: &Guarded| one.mod_revision != 0 && found.get(&one.key) != Some(&one.mod_revision);
+        if !is_done && !writes.iter().any(is_void) {
+            self.await_no_longer(&writes);
+        }
+        judged?;
         // The answer tells of the moment of the transaction, so that at least one condition did not hold.
         Ok(if changed.is_empty() { Vec::new() } else { kept })
+    }
+
+    /// Takes down what the requests that got no answer may still create.
+    fn await_no_longer(&self, writes: &[Guarded]) {
+        let creates = writes.iter().filter(|one| one.mod_revision == 0).count() as u64;
+        for endpoint in self.writer.unanswered().iter().filter(|_| creates > 0) {
+            self.report().await_no_longer(endpoint.to_string(), creates);
+        }
     }
 
     /// Finds out what became of a key that was `found` to be changed: it may be as it should be.

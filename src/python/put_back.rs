@@ -12,7 +12,7 @@ use super::progress::Reporter;
 use super::reader::PyReader;
 use super::report::to_dict;
 use super::work::PyWork;
-use crate::put_back::{Conflict, Plan, Planned, PutBackOptions, PutBackReport};
+use crate::put_back::{Conflict, Plan, Planned, PutBackOptions, PutBackReport, Unanswered};
 
 /// A stopped run ends before its next transaction, and waits no longer than this for the answer to the last one.
 const GRACE: Duration = Duration::from_millis(500);
@@ -85,7 +85,7 @@ impl PyPutBackPlan {
 }
 
 fn told(py: Python<'_>, report: PutBackReport) -> PyResult<Bound<'_, PyAny>> {
-    let PutBackReport { created, updated, deleted, settled, detached, transactions, conflicts } = report;
+    let PutBackReport { created, updated, deleted, settled, detached, transactions, conflicts, unanswered } = report;
     let dict = PyDict::new(py);
     for (name, figure) in [
         ("created", created),
@@ -101,5 +101,7 @@ fn told(py: Python<'_>, report: PutBackReport) -> PyResult<Bound<'_, PyAny>> {
         (PyBytes::new(py, key), action.as_str(), *planned, *found)
     };
     dict.set_item("conflicts", conflicts.iter().map(conflict).collect::<Vec<_>>())?;
+    let unanswered = unanswered.into_iter().map(|Unanswered { endpoint, creates }| (endpoint, creates));
+    dict.set_item("unanswered", unanswered.collect::<Vec<_>>())?;
     Ok(dict.into_any())
 }

@@ -68,7 +68,7 @@ def run(flags: argparse.Namespace) -> int:
     else:
         print()
         show(changes.put_back_sheet(report))
-    _tell_conflicts(report)
+    _tell(report)
     return FAILED if report.conflicts else DONE
 
 
@@ -81,18 +81,19 @@ def _applied(plan: PutBackPlan) -> PutBackReport:
         # Also Ctrl-C and SIGTERM: what was left alone till then, another run would overwrite.
         report = plan.report
         if report is not None:
-            _tell_conflicts(report)
+            _tell(report)
             if not isinstance(error, exceptions.EtcdError):
                 confirmed = f"{report.done} of {len(plan)} changes confirmed"
                 say("warning", f"{confirmed}; those of the last transaction may be made, too")
         raise
 
 
-def _tell_conflicts(report: PutBackReport) -> None:
+def _tell(report: PutBackReport) -> None:
     from dcos_etcd import changes  # noqa: PLC0415
 
     for conflict in report.conflicts:
         say("warning", changes.conflict_line(conflict))
+    warn(map(changes.unanswered_line, report.unanswered))
 
 
 def _show(plan: PutBackPlan, *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ from dcos_etcd.models.contents import (
 from dcos_etcd.models.diagnosis import Diagnosis, Finding
 from dcos_etcd.models.restored import Inspection, PlannedMember, RestoreReport, Rewritten
 from dcos_etcd.models.snapshot import BackupReport, Manifest, Skipped, Status, VerifyReport
-from dcos_etcd.models.written import Conflict, PlannedChange, PutBackCounts, PutBackReport
+from dcos_etcd.models.written import Conflict, PlannedChange, PutBackCounts, PutBackReport, Unanswered
 
 __all__ = [
     "Alarm",
@@ -67,6 +67,7 @@ __all__ = [
     "Stats",
     "Status",
     "Tls",
+    "Unanswered",
     "User",
     "VerifyReport",
 ]

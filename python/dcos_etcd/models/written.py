@@ -67,6 +67,19 @@ class Conflict:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unanswered:
+    """Requests that a member has not answered, and that it may still carry out.
+
+    Attributes:
+        endpoint: Who was asked.
+        creates: Keys that these requests put, where they are not there then.
+    """
+
+    endpoint: str
+    creates: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PutBackReport(Shown):
     """What `put_back` did.
 
@@ -84,6 +97,8 @@ class PutBackReport(Shown):
             none now.
         transactions: Transactions that wrote.
         conflicts: Keys that somebody else wrote meanwhile; they were left alone.
+        unanswered: Requests that were made again, or given up, for want of an answer. A member that was stopped for a
+            while may carry them out later: a key that they create would come back if it were deleted before that.
         warnings: What should be known of it.
     """
 
@@ -98,6 +113,7 @@ class PutBackReport(Shown):
     detached: int
     transactions: int
     conflicts: tuple[Conflict, ...]
+    unanswered: tuple[Unanswered, ...]
     warnings: tuple[str, ...]
 
     @property
