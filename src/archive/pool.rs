@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_pool_goes_on_with_the_threads_that_it_gets_and_needs_one() {
-        for there_are in 0..3 {
+        for there_are in 0..3_usize {
             let mut left = there_are;
             let pool = Pool::started(Compression::Zstd, 3, |work| {
                 left = left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
