@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`clock`], [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`], [`version`] |
+//! | ground | [`clock`], [`error`], [`defect`], [`durable`], [`facts`], [`hex`], [`progress`], [`proto`], [`read_at`], `threads`, [`version`] |
 //! | formats | [`bbolt`], [`raft`], [`schema`], [`archive`] |
 //! | network | `client` (feature `client`): the only place that knows tokio and etcd-client |
 //! | use cases | [`snapshot`], [`history`], [`compare`], `put_back`, [`compose`], [`data_dir`], [`restore`], `backup`, [`diagnose`] |
@@ -24,6 +24,7 @@ pub mod hex;
 pub mod progress;
 pub mod proto;
 pub mod read_at;
+mod threads;
 pub mod version;
 
 pub mod archive;

@@ -26,6 +26,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "hex": set(),
         "progress": {"error"},
         "read_at": {"error"},
+        "threads": set(),
         "version": set(),
     },
     {

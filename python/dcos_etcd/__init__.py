@@ -14,6 +14,9 @@ Names are loaded when they are first touched, so that importing the package cost
 
 from __future__ import annotations
 
+import atexit as _atexit
+import sys as _sys
+
 # Type checkers know the name; importing it from `typing` would double the time that this module takes.
 TYPE_CHECKING = False
 
@@ -209,3 +212,13 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+def _leave() -> None:
+    core = _sys.modules.get(f"{__name__}._core")
+    if core is not None:
+        core.leave()
+
+
+# What is registered last is called first: handlers that come after this import may still await the verbs.
+_atexit.register(_leave)

@@ -26,6 +26,11 @@ R = TypeVar("R")
 class Work(Protocol[R]):
     """What is about to be done, once: `_core.Work`, or a `Calculation`."""
 
+    @property
+    @abstractmethod
+    def lasts(self) -> str | None:
+        """What `wait` has left behind, once the work came through: also where that raises."""
+
     @abstractmethod
     def wait(self) -> R:
         """Do it on the calling thread."""
@@ -48,6 +53,8 @@ Steps = Generator[Work[Any], Any, R]
 
 class Calculation(Generic[R]):
     """Work of Python's own, too long for an event loop to do in between."""
+
+    lasts = None
 
     def __init__(self, calculate: Callable[[], R]) -> None:
         self._calculate = calculate
@@ -100,7 +107,11 @@ def shorten(error: BaseException) -> None:
 
 
 def waited(steps: Steps[R]) -> R:
-    """Do one step after the other."""
+    """Do one step after the other.
+
+    What is raised when the work came through already, such as by a signal, tells in a note what there is all the same.
+    """
+    work: Work[Any] | None = None
     try:
         work = next(steps)
         while True:
@@ -113,3 +124,17 @@ def waited(steps: Steps[R]) -> R:
     except StopIteration as stop:
         result: R = stop.value
         return result
+    except BaseException as error:
+        if work is not None and work.lasts is not None:
+            add_note(error, work.lasts)
+        raise
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Do what `BaseException.add_note` does; Python 3.10 keeps notes for those who ask, and shows none."""
+    error.__notes__ = [*notes(error), note]
+
+
+def notes(error: BaseException) -> tuple[str, ...]:
+    """Give the notes of an exception."""
+    return tuple(getattr(error, "__notes__", ()))

@@ -15,6 +15,8 @@ said here is what awaiting adds.
   leaves what etcd had confirmed.
 * `progress` is called on the event loop's thread, in the context of the task that awaits. When it raises, the work
   stops, is cleaned up after, and the exception comes out of the await.
+* At the end of a program verbs may be awaited in handlers that were given to `atexit.register` after `dcos_etcd` was
+  imported. Those that were given before are called last, and get a `RuntimeError`: it is too late for threads.
 * After a `fork` parent and child may both go on using everything here, each with event loops of its own. What is under
   way belongs to the process that began it. Plans, reports, and snapshots that nobody was reading may be carried over.
 """

@@ -11,7 +11,8 @@ Networked verbs share these arguments:
 * `dial_timeout`, `command_timeout`: seconds (or `timedelta`) for one connection and for one request.
 
 Verbs that take long take `progress`: `True` draws a bar where stderr is a terminal; a callable gets a `Progress` at
-most every 50 ms, and an exception that it raises stops the work, is cleaned up after, and comes through unchanged.
+most every 50 ms, and an exception that it raises stops the work, is cleaned up after, and comes through unchanged. Of
+networked verbs it is called on the calling thread. It may call verbs itself, as the handlers of signals may.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def backup(
 ) -> Steps[BackupReport]:
     """Stream a snapshot of a cluster into one verified archive.
 
-    The archive appears under its name only when it is whole and on stable storage; after a failure there is none.
+    The archive appears under its name only when it is whole and on stable storage; after a failure there is none. A
+    signal, or an exception of `progress`, may come too late to stop that: what is raised then has a note (`__notes__`)
+    that says so.
 
     Args:
         path: The archive; must not exist. `*.tar.zst`, `*.tzst` and `*.zst` are compressed with zstd, others with gzip.
@@ -174,7 +177,8 @@ def restore(
     """Write the data directory of one member of a new cluster out of a snapshot.
 
     The snapshot is verified, the directory is built beside its destination, checked, synced, and then put in place; a
-    failure at any moment leaves nothing that blocks the next try.
+    failure at any moment leaves nothing that blocks the next try. What is raised too late to stop that, such as by a
+    signal, has a note (`__notes__`) that says so.
 
     Args:
         path: Any snapshot that `verify` takes.

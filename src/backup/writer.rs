@@ -15,6 +15,7 @@ use crate::archive::{ArchiveWriter, Compression, HASH_LEN, Manifest};
 use crate::durable::{NewFile, WriteBack};
 use crate::error::{Error, Result};
 use crate::hex::hex;
+use crate::threads;
 
 /// Pieces that may wait for the thread: 2 MiB, enough to bridge the writing of a block.
 const PIECES_WAITING: usize = 8;
@@ -67,18 +68,28 @@ impl Desk {
         Self { stop: Arc::default(), counter, outcome: Arc::default(), ended: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Starts the thread; it ends when the sender is dropped.
+    /// Starts the thread; it ends when the sender is dropped. Where there is no thread to be had, that is the outcome, and
+    /// nobody takes what is sent.
     pub(super) fn start(&self, job: Job) -> mpsc::Sender<Piece> {
         let (sender, pieces) = mpsc::channel(PIECES_WAITING);
         let desk = self.clone();
+        let path = job.path.clone();
         self.ended.send_replace(Some(false));
-        tokio::task::spawn_blocking(move || {
+        // Not one of the runtime's: that panics where it gets no thread, or waits for one that never ends.
+        let started = threads::start("dcos-etcd-write", move || {
             // Tells of the end in a panic too: nobody must wait for ever.
             let _end = TellEnd(desk.clone());
-            let outcome = job.run(&desk, pieces);
-            *desk.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            desk.leave(job.run(&desk, pieces));
         });
+        if let Err(error) = started {
+            self.leave(Err(Error::io("writing", &path)(error)));
+            self.ended.send_replace(Some(true));
+        }
         sender
+    }
+
+    fn leave(&self, outcome: Result<BackupReport>) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
     }
 
     /// Asks the thread to leave no archive; too late once that has its name.

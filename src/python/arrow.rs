@@ -2,11 +2,11 @@
 //!
 //! Whoever takes the stream (pyarrow, pandas, polars, DuckDB) calls it without Python between the batches.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use arrow_array::builder::{BinaryBuilder, BooleanBuilder, Int64Builder};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
@@ -15,11 +15,12 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use super::error::settle;
+use super::error::{no_thread, settle};
 use super::progress::{PERIOD, Reporter};
 use crate::error::Result;
 use crate::history::{KeyRange, Scan, Store, Stored};
 use crate::progress::{Progress, Stage};
+use crate::threads::start;
 
 /// Rows of a batch.
 const ROWS: usize = 1 << 16;
@@ -75,7 +76,8 @@ impl Table {
             py.detach(|| Scan::live(store, range, Some(self.revision), &reporter))
         };
         let scan = settle(py, &reporter, scan)?;
-        let batches = Batches::start(scan, Arc::new(self.schema()), self.history, self.keys_only)?;
+        let batches = Batches::start(scan, Arc::new(self.schema()), self.history, self.keys_only)
+            .map_err(|error| no_thread(py, &error))?;
         PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), c"arrow_array_stream")
     }
 }
@@ -107,7 +109,7 @@ struct Batches {
 }
 
 impl Batches {
-    fn start(mut scan: Scan, schema: SchemaRef, history: bool, keys_only: bool) -> PyResult<Self> {
+    fn start(mut scan: Scan, schema: SchemaRef, history: bool, keys_only: bool) -> io::Result<Self> {
         let (sender, ready) = sync_channel(AHEAD);
         let end = Arc::new(End::default());
         let ends = Arc::clone(&end);
@@ -122,14 +124,14 @@ impl Batches {
                 }
             }
         };
-        thread::Builder::new().name("dcos-etcd-arrow".to_owned()).spawn(work)?;
+        start("dcos-etcd-arrow", work)?;
         Ok(Self { schema, end, ready: Mutex::new(ready), history, keys_only, reporter: Reporter::new(None) })
     }
 
     /// Whoever takes the stream cannot pass an exception of Python on: the signal is raised again, for the interpreter to
     /// see as soon as it is back in control.
     fn interrupted(&self) -> Option<ArrowError> {
-        if self.reporter.poll() {
+        if self.reporter.attend() {
             return None;
         }
         self.end.set();

@@ -32,13 +32,15 @@ pub(super) fn backup(
 ) -> PyResult<PyWork> {
     let options =
         options(access, stall_timeout, compression.as_deref(), max_rate).map_err(|error| to_exception(py, &error))?;
+    let lasting = format!("the archive {} is whole all the same", path.display());
     let work = |reporter: Arc<Reporter>| async move { crate::backup::backup(&path, &options, reporter).await };
-    Ok(PyWork::waiting(progress, GRACE, work, |py, mut report| {
+    let work = PyWork::waiting(progress, GRACE, work, |py, mut report| {
         let path = mem::take(&mut report.path);
         let dict = to_dict(py, &report)?;
         set_paths(&dict, &[("path", &path)])?;
         Ok(dict)
-    }))
+    });
+    Ok(work.lasting(lasting))
 }
 
 fn options(

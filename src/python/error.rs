@@ -6,6 +6,7 @@ use std::path::Path;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyTuple};
+use rustix::io::Errno;
 
 use super::progress::Reporter;
 use crate::defect::Defect;
@@ -123,12 +124,29 @@ fn with_defects<'py>(py: Python<'py>, path: &Path, defects: &[Defect]) -> PyResu
     Ok(attributes)
 }
 
+/// The plain `OSError` for a thread that could not be started.
+pub(super) fn no_thread(py: Python<'_>, source: &io::Error) -> PyErr {
+    errno_and_text(py, source).map_or_else(|failure| failure, PyOSError::new_err)
+}
+
+fn errno_and_text(py: Python<'_>, source: &io::Error) -> PyResult<(i32, String)> {
+    if let Some(errno) = source.raw_os_error() {
+        return Ok((errno, py.import("os")?.call_method1("strerror", (errno,))?.extract()?));
+    }
+    let errno = match source.kind() {
+        io::ErrorKind::WouldBlock => Errno::AGAIN,
+        io::ErrorKind::OutOfMemory => Errno::NOMEM,
+        _ => Errno::IO,
+    };
+    Ok((errno.raw_os_error(), source.to_string()))
+}
+
 /// The plain `OSError` of the errno, which Python turns into `FileNotFoundError` and its like.
 fn os_error(py: Python<'_>, action: &str, path: &Path, source: &io::Error) -> PyResult<PyErr> {
-    let (errno, strerror) = match source.raw_os_error() {
-        Some(errno) => (errno, py.import("os")?.call_method1("strerror", (errno,))?.extract()?),
-        None => (rustix::io::Errno::IO.raw_os_error(), source.to_string()),
-    };
+    let (errno, strerror) = errno_and_text(py, source)?;
+    if path.as_os_str().is_empty() {
+        return Ok(PyOSError::new_err((errno, strerror)));
+    }
     let exception = py.get_type::<PyOSError>().call1((errno, strerror, path.as_os_str()))?;
     // Python 3.10 has no notes.
     if exception.hasattr("add_note")? {

@@ -53,6 +53,8 @@ mod _core {
     #[pymodule_export]
     use super::restore::restore;
     #[pymodule_export]
+    use super::runtime::leave;
+    #[pymodule_export]
     use super::status::status;
     #[pymodule_export]
     use super::verify::verify;

@@ -73,7 +73,8 @@ impl PyPutBackPlan {
         let (plan, report) = (Arc::clone(&self.plan), Arc::default());
         *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&report));
         let work = |reporter: Arc<Reporter>| async move { plan.apply(&report, &*reporter).await };
-        PyWork::mixed(progress, GRACE, work, |py, ()| Ok(py.None().into_bound(py)))
+        let work = PyWork::mixed(progress, GRACE, work, |py, ()| Ok(py.None().into_bound(py)));
+        work.lasting("the put-back is done all the same".to_owned())
     }
 
     /// What the last `apply` has done so far; `None` before there was one.

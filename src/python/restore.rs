@@ -122,11 +122,12 @@ pub(super) fn restore(
         rewrite: rewrite.into_inner(),
         dry_run,
     };
+    let lasting = format!("the data directory {} is whole and in its place all the same", options.data_dir.display());
     let work = move |reporter: &Reporter| {
         let handover = PyHandover { reporter, object: handover };
         crate::restore::restore_with(&path, &options, reporter, &handover)
     };
-    Ok(PyWork::busy(progress, work, |py, mut report| {
+    let work = PyWork::busy(progress, work, |py, mut report| {
         let replaced = report.replaced.take();
         let (path, data_dir, wal_dir) =
             (mem::take(&mut report.path), mem::take(&mut report.data_dir), mem::take(&mut report.wal_dir));
@@ -134,5 +135,6 @@ pub(super) fn restore(
         set_paths(&dict, &[("path", &path), ("data_dir", &data_dir), ("wal_dir", &wal_dir)])?;
         dict.set_item("replaced", replaced)?;
         Ok(dict)
-    }))
+    });
+    Ok(if dry_run { work } else { work.lasting(lasting) })
 }

@@ -1,28 +1,42 @@
 //! The tokio runtime under the networked verbs: the loop that keeps Ctrl-C alive above it, and the bridge to asyncio.
 
+use std::future::ready;
+use std::io::{self, Write};
+use std::mem;
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use futures::TryFutureExt;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt, future_into_py_with_locals};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::error::no_thread;
 use super::progress::{PERIOD, Reporter};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// The runtime of the process with that id.
 ///
-/// A child of `fork` inherits the runtime without its threads: it makes its own. The lock is held only by a thread
-/// that is attached to Python, as the one that forks is, so no child inherits it locked.
+/// A child of `fork` inherits the runtime without its threads: it makes its own. Whoever holds the lock is attached to
+/// Python and calls nothing of it meanwhile, so that under the GIL nobody ever waits for the lock, nobody forks while it
+/// is held, and no child inherits it locked. Where there is no GIL, whoever waits does so detached.
 static RUNTIME: Mutex<Option<(u32, Arc<Runtime>)>> = Mutex::new(None);
+
+/// Threads of the runtime that drive its sockets and timers.
+const WORKERS: usize = 2;
 
 /// Threads of the runtime that are attached to Python, or about to be.
 ///
@@ -44,7 +58,13 @@ pub(super) fn block_on<T: Send>(
     work: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<Result<T>> {
     let runtime = runtime(py)?;
-    Ok(py.detach(|| runtime.block_on(interruptible(reporter, grace, work))))
+    reporter.come_home();
+    Ok(py.detach(|| {
+        let result = runtime.block_on(interruptible(reporter, grace, work));
+        // What the runtime's threads had to tell of at last.
+        reporter.attend();
+        result
+    }))
 }
 
 /// Begins to run `work`, and gives the running event loop's future for what it comes to.
@@ -57,6 +77,12 @@ pub(super) fn begin<'py, T>(
 where
     T: for<'any> IntoPyObject<'any> + Send + 'static,
 {
+    if LEAVING.load(Ordering::SeqCst) {
+        return Err(PyRuntimeError::new_err(
+            "the interpreter is about to end, and nothing can be awaited any more: import dcos_etcd before the handler \
+             is given to atexit.register, so that it is called in time, or call the blocking verb of the same name",
+        ));
+    }
     let locals = TaskLocals::with_running_loop(py)?;
     let runtime = runtime(py)?;
     let _inside = runtime.enter();
@@ -75,19 +101,29 @@ pub(super) async fn interruptible<T>(
     loop {
         tokio::select! {
             result = &mut work => return result,
-            _ = ticks.tick() => if !reporter.poll() { break },
+            _ = ticks.tick() => {}
+            () = reporter.called() => {}
+        }
+        if !reporter.attend() {
+            break;
         }
     }
     timeout(grace, work).await.unwrap_or(Err(Error::Interrupted))
 }
 
-/// Does `work`, which blocks, on a thread of the runtime that is there for such.
+/// Does `work`, which blocks, on a thread of its own.
+///
+/// The runtime's own threads for such work would not do: where it gets no new one, it waits for one that never ends.
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
+    let (sender, receiver) = oneshot::channel();
+    // Nobody takes the result when the event loop went away.
+    let thread = threads::start("dcos-etcd-work", move || drop(sender.send(work())))
+        .map_err(Error::io("starting a thread", Path::new("")))?;
+    match receiver.await {
         Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(Error::Interrupted),
+        Err(_) => match thread.join() {
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => Err(Error::Interrupted),
         },
     }
 }
@@ -100,33 +136,74 @@ pub(super) async fn aside_waiting<T: Send + 'static>(
     aside(move || handle.block_on(work)).await
 }
 
+/// Does `work`, which may do anything with the runtime, such as waiting for something else that it does.
+pub(super) fn outside<T>(work: impl FnOnce() -> T) -> T {
+    // On the threads on which this is called no other thread is needed for that.
+    block_in_place(work)
+}
+
+/// Whether the calling thread belongs to the runtime, or waits within it.
+pub(super) fn in_runtime() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// Wakes up whoever waits for it, or is about to.
+#[derive(Default)]
+pub(super) struct Bell(Notify);
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    pub(super) async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
 fn runtime(py: Python<'_>) -> PyResult<Arc<Runtime>> {
-    let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slot = slot(py);
     match slot.take() {
         Some((pid, runtime)) if pid == process::id() => {
             *slot = Some((pid, Arc::clone(&runtime)));
             return Ok(runtime);
         }
         // Dropping the parent's runtime would wait for threads that this process does not have.
-        Some((_, inherited)) => std::mem::forget(inherited),
+        Some((_, inherited)) => mem::forget(inherited),
         None => {}
     }
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("dcos-etcd").enable_all().build()?;
-    let runtime = Arc::new(runtime);
-    // The threads that a parent had are not here.
-    ATTACHED.store(0, Ordering::SeqCst);
-    py.import("atexit")?.call_method1("register", (wrap_pyfunction!(leave, py)?,))?;
-    *slot = Some((process::id(), Arc::clone(&runtime)));
-    Ok(runtime)
+    let built = build();
+    if let Ok(runtime) = &built {
+        // The threads that a parent had are not here.
+        ATTACHED.store(0, Ordering::SeqCst);
+        *slot = Some((process::id(), Arc::clone(runtime)));
+    }
+    drop(slot);
+    built.map_err(|error| no_thread(py, &error))
 }
 
-/// Waits, before the interpreter is finalized, until no thread of the runtime is attached to it.
+/// A runtime that has its threads: without one of them tokio would panic, or wait for it for ever.
+fn build() -> io::Result<Arc<Runtime>> {
+    // One more: a thread that has ended may count for a moment longer, and most verbs need one beside these.
+    threads::try_out(WORKERS + 1)?;
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("dcos-etcd").enable_all().build()?;
+    Ok(Arc::new(runtime))
+}
+
+fn slot(py: Python<'_>) -> MutexGuard<'static, Option<(u32, Arc<Runtime>)>> {
+    RUNTIME.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits, before the interpreter is finalized, until no thread of the runtime is attached to it. The package has it
+/// called at the end of the program.
 #[pyfunction]
-fn leave(py: Python<'_>) {
+pub(super) fn leave(py: Python<'_>) {
+    // A child of `fork` without a runtime of its own has none of the threads that were counted.
+    let ours = slot(py).as_ref().is_some_and(|(pid, _)| *pid == process::id());
     py.detach(|| {
         LEAVING.store(true, Ordering::SeqCst);
         let begun = Instant::now();
-        while ATTACHED.load(Ordering::SeqCst) > 0 && begun.elapsed() < LEAVE {
+        while ours && ATTACHED.load(Ordering::SeqCst) > 0 && begun.elapsed() < LEAVE {
             sleep(Duration::from_millis(1));
         }
     });
@@ -155,6 +232,26 @@ impl Drop for Attached {
 fn attached(work: impl FnOnce()) {
     if let Some(_counted) = Attached::new() {
         work();
+    } else {
+        // Whoever still waits does so for ever. Nothing better is left to tell them by, nor to tell of a failure in it.
+        let message =
+            b"dcos-etcd: work was done as the interpreter was about to end: whoever awaits it waits in vain\n";
+        let _ = io::stderr().write_all(message);
+    }
+}
+
+/// Does `work`, which waits for the GIL, on a thread of its own or, where there is none to be had, on this one.
+fn handed_over(work: impl FnOnce() + Send + 'static) {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let theirs = Arc::clone(&work);
+    let hand_over = move |work: &Mutex<Option<_>>| {
+        if let Some(work) = take(work) {
+            attached(work);
+        }
+    };
+    if threads::start("dcos-etcd-answer", move || hand_over(&theirs)).is_err() {
+        hand_over(&work);
     }
 }
 
@@ -184,7 +281,9 @@ impl generic::Runtime for Ours {
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Self::JoinHandle {
-        Box::pin(tokio::task::spawn_blocking(|| attached(work)).map_err(Panicked))
+        handed_over(work);
+        // Nobody waits for it.
+        Box::pin(ready(Ok(())))
     }
 }
 

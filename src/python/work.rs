@@ -4,6 +4,7 @@
 //! calling thread, [`PyWork::start`] beside an asyncio event loop.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,9 +37,17 @@ enum Job {
 pub(super) struct PyWork {
     reporter: Arc<Reporter>,
     job: Mutex<Option<Job>>,
+    /// What there is once it came through, whatever is raised then.
+    lasting: Option<String>,
+    came_through: AtomicBool,
 }
 
 impl PyWork {
+    /// The same, of which something stays once it came through: a clause that says what.
+    pub(super) fn lasting(self, what: String) -> Self {
+        Self { lasting: Some(what), ..self }
+    }
+
     /// Waits for servers. Stopped, it has `grace` to clean up; then it is dropped.
     pub(super) fn waiting<T, F>(
         progress: Option<Py<PyAny>>,
@@ -79,7 +88,7 @@ impl PyWork {
     fn new(progress: Option<Py<PyAny>>, job: impl FnOnce(Arc<Reporter>) -> Job) -> Self {
         let reporter = Arc::new(Reporter::new(progress));
         let job = job(Arc::clone(&reporter));
-        Self { reporter, job: Mutex::new(Some(job)) }
+        Self { reporter, job: Mutex::new(Some(job)), lasting: None, came_through: AtomicBool::new(false) }
     }
 
     fn take(&self) -> PyResult<Job> {
@@ -98,7 +107,14 @@ impl PyWork {
             }
             Job::Busy(work) => py.detach(work),
         };
+        self.came_through.store(result.is_ok(), Ordering::Relaxed);
         settle(py, &self.reporter, result)?(py)
+    }
+
+    /// What `wait` has left behind, told also where it raised because a signal or a callback came too late to stop it.
+    #[getter]
+    fn lasts(&self) -> Option<&str> {
+        self.lasting.as_deref().filter(|_| self.came_through.load(Ordering::Relaxed))
     }
 
     /// Begins the work, and gives the running event loop's future for its result. The callback is called by `tell` only.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcos_etcd.cli import _flags, _master
-from dcos_etcd.cli._output import DONE, show, warn
+from dcos_etcd.cli._output import DONE, noting, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -59,11 +59,12 @@ def run(flags: argparse.Namespace) -> int:
         report = api.backup(
             flags.path, stall_timeout=flags.stall_timeout, max_rate=flags.max_rate, progress=True, **cluster
         )
-    warn(report.warnings)
-    if flags.write_out == "json":
-        print(display.to_json(display.plain(report)))
-    else:
-        show(display.backup_sheet(report))
+    with noting(f"the archive {report.path} is whole all the same"):
+        warn(report.warnings)
+        if flags.write_out == "json":
+            print(display.to_json(display.plain(report)))
+        else:
+            show(display.backup_sheet(report))
     return DONE
 
 

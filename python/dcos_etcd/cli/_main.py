@@ -9,6 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from dcos_etcd._steps import notes
 from dcos_etcd.cli import (
     _backup,
     _completion,
@@ -46,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         _flush_the_rest()
-    except KeyboardInterrupt:
-        say("error", "interrupted")
+    except KeyboardInterrupt as stop:
+        say("error", "; ".join(("interrupted", *notes(stop))))
         return INTERRUPTED
     except BrokenPipeError as error:
         if error.filename is not None:
@@ -102,6 +103,8 @@ def _run(arguments: Sequence[str]) -> int:
             code = handler(flags)
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else FAILED
+            if notes(stop):
+                say("error", "; ".join(("terminated", *notes(stop))))
         # What is not written yet may still fail.
         _flush()
     except _flags.UsageError as error:

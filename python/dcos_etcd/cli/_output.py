@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dcos_etcd._steps import add_note, notes
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import TextIO
 
     from dcos_etcd._sheet import Sheet
@@ -31,9 +34,9 @@ def report(error: Exception) -> int:
     if isinstance(error, exceptions.EtcdError):
         message = error.message
     elif isinstance(error, OSError) and error.strerror:
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        noted = "".join(f" ({note})" for note in notes(error))
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        message = f"{place}{error.strerror}{notes}"
+        message = f"{place}{error.strerror}{noted}"
     else:
         raise error
     say("error", message)
@@ -79,6 +82,16 @@ def say(kind: str, message: str) -> None:
     except OSError:
         # Nobody listens any more, or the disk is full; the exit status still tells.
         silence(sys.stderr)
+
+
+@contextmanager
+def noting(what: str) -> Iterator[None]:
+    """Have whatever ends the printing of a report tell in a note what was made before."""
+    try:
+        yield
+    except BaseException as error:
+        add_note(error, what)
+        raise
 
 
 def silence(stream: TextIO) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from dcos_etcd.cli import _master
 from dcos_etcd.cli._flags import UsageError
-from dcos_etcd.cli._output import DONE, show, warn
+from dcos_etcd.cli._output import DONE, noting, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out, unsigned
 
 
@@ -152,9 +153,11 @@ def run(flags: argparse.Namespace) -> int:
             owner=flags.owner,
             **shared,
         )
-    warn(report.warnings)
-    if flags.write_out == "json":
-        print(display.to_json(display.plain(report)))
-    else:
-        show(display.restore_sheet(report))
+    stands = f"the data directory {report.data_dir} is whole and in its place all the same"
+    with nullcontext() if flags.dry_run else noting(stands):
+        warn(report.warnings)
+        if flags.write_out == "json":
+            print(display.to_json(display.plain(report)))
+        else:
+            show(display.restore_sheet(report))
     return DONE
