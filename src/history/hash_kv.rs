@@ -97,3 +97,24 @@ impl Store {
         Ok(HashKv { hash, revision, compact_revision })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_release_has_its_rule() {
+        for (release, rule) in [
+            ("3.3.27", HashRule::RefusesCompaction),
+            ("3.4.26", HashRule::RefusesCompaction),
+            ("3.4.27", HashRule::CountsTombstone),
+            ("3.4.34", HashRule::SkipsTombstone),
+            ("3.5.9", HashRule::RefusesCompaction),
+            ("3.5.10", HashRule::CountsTombstone),
+            ("3.5.16", HashRule::SkipsTombstone),
+            ("3.6.0", HashRule::SkipsTombstone),
+        ] {
+            assert_eq!(Version::parse(release).map(HashRule::of), Some(rule), "{release}");
+        }
+    }
+}

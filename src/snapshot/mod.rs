@@ -26,7 +26,7 @@ mod tests;
 
 pub use judge::Contents;
 pub(crate) use judge::{live_keys, misnamed};
-pub(crate) use live::{State, damaged_meta, steady, warnings};
+pub(crate) use live::{damaged_meta, steady, warnings};
 pub use open::{VerifiedSnapshot, VerifyOptions, check_trailer, spool, status, verify};
 pub(crate) use open::{spool_dirs, spooled};
 pub use report::{Status, VerifyReport};
