@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::defect::Defect;
+
 /// A source of known length.
 pub trait ReadAt: Send + Sync {
     /// Length in bytes, fixed for the life of the value.
@@ -27,7 +29,8 @@ pub trait ReadAt: Send + Sync {
     /// Fills `buf` from `offset` on.
     ///
     /// # Errors
-    /// `UnexpectedEof` when fewer bytes are there; whatever the system says otherwise.
+    /// `UnexpectedEof` when fewer bytes are there, with a [`Defect`] of a file that was cut; whatever the system says
+    /// otherwise.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
@@ -59,7 +62,10 @@ impl ReadAt for FileSource {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         within(buf, offset, self.len)?;
-        self.file.read_exact_at(buf, offset)
+        self.file.read_exact_at(buf, offset).map_err(|error| match self.file.metadata() {
+            Ok(now) if error.kind() == io::ErrorKind::UnexpectedEof => cut(buf.len(), offset, now.len(), self.len),
+            _ => error,
+        })
     }
 }
 
@@ -89,6 +95,15 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buf, offset)
     }
+}
+
+/// What to say of a file that had `before` bytes when it was opened and has `now`.
+fn cut(wanted: usize, offset: u64, now: u64, before: u64) -> io::Error {
+    let message = format!(
+        "{wanted} bytes are wanted from byte {offset} on, but the file, of which {before} bytes were there when it was \
+         opened, has {now} bytes now"
+    );
+    io::Error::new(io::ErrorKind::UnexpectedEof, Defect::new("truncated", message).at(offset))
 }
 
 fn within(buf: &[u8], offset: u64, len: u64) -> io::Result<()> {

@@ -25,7 +25,7 @@ RUST_LAYERS: tuple[dict[str, set[str]], ...] = (
         "facts": {"hex"},
         "hex": set(),
         "progress": {"error"},
-        "read_at": {"error"},
+        "read_at": {"defect", "error"},
         "threads": set(),
         "version": set(),
     },

@@ -7,8 +7,9 @@ the calling thread; `dcos_etcd.aio` awaits the same steps.
 from __future__ import annotations
 
 import sys
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 
-__all__ = ["Calculation", "Steps", "Work", "blocking", "shorten", "steps_of", "waited"]
+__all__ = ["Calculation", "Steps", "Work", "blocking", "shorten", "steps_of", "waited", "warn_caller"]
 
 R = TypeVar("R")
 
@@ -104,6 +105,25 @@ def shorten(error: BaseException) -> None:
         from dcos_etcd import _traceback  # noqa: PLC0415 - only notebooks pay for it
 
         error._render_traceback_ = partial(_traceback.lines, error)  # type: ignore[attr-defined] # IPython looks for it
+
+
+def warn_caller(texts: Iterable[str], category: type[Warning]) -> None:
+    """Warn at the place from where this package was called."""
+    for text in texts:
+        warnings.warn(text, category, stacklevel=_callers_level())
+
+
+def _callers_level() -> int:
+    """Count the frames from this function's caller up to the first that is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_ours(names: Mapping[str, Any]) -> bool:
+    # Code that `exec` runs need not have a name.
+    return str(names.get("__name__", "")).startswith("dcos_etcd.")
 
 
 def waited(steps: Steps[R]) -> R:

@@ -33,8 +33,8 @@ from dcos_etcd._access import (
 )
 from dcos_etcd._progress import reporting
 from dcos_etcd._rewrite import Repairs, rewrite
-from dcos_etcd._steps import blocking
-from dcos_etcd.exceptions import InvalidArgumentError
+from dcos_etcd._steps import blocking, warn_caller
+from dcos_etcd.exceptions import InvalidArgumentError, SnapshotWarning
 from dcos_etcd.models import BackupReport, Diagnosis, MemberList, RestoreReport, Status, VerifyReport
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def verify(path: StrPath, *, skip_hash_check: bool = False, progress: ProgressAr
 
     Raises:
         CorruptSnapshotError: Something is wrong; `defects` holds everything that was found.
+        DatabaseChangedError: A running etcd wrote to the file meanwhile.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
         StorageVersionError: It is of a later etcd than this release knows.
@@ -138,11 +139,16 @@ def status(path: StrPath, *, progress: ProgressArgument = None) -> Steps[Status]
 
     Raises:
         CorruptSnapshotError: The snapshot cannot be read through.
+        DatabaseChangedError: A running etcd wrote to the file meanwhile.
         NotASnapshotError: The file holds no snapshot.
         OSError: The file could not be read.
+
+    Warns:
+        SnapshotWarning: It is no snapshot but a member's database.
     """
     with reporting(progress) as callback:
         report = yield _core.status(os.fspath(path), progress=callback)
+    warn_caller(report.pop("warnings"), SnapshotWarning)
     return Status._from_json(report)
 
 
@@ -221,6 +227,7 @@ def restore(
         NoSpaceError: There is no room.
         BootstrapError: The plan of the new cluster contradicts itself.
         CorruptSnapshotError: The snapshot is damaged; `defects` holds everything that was found.
+        DatabaseChangedError: A running etcd wrote to the file meanwhile.
         NotASnapshotError: The file holds no snapshot.
         MissingHashError: The snapshot carries no SHA-256.
         StorageVersionError: It is of a later etcd than this release knows.

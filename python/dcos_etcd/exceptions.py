@@ -294,7 +294,10 @@ class SnapshotClosedError(SnapshotError):
 
 
 class SnapshotWarning(UserWarning):
-    """A file is read as a snapshot and is not quite one: a running member's database, or what had to be inflated."""
+    """A file is read as a snapshot and is not quite one.
+
+    It is a member's database, one of its two metas is damaged, or it had to be inflated.
+    """
 
 
 class CompactedError(EtcdError, LookupError):

@@ -10,15 +10,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dcos_etcd import _core, _keys
 from dcos_etcd._progress import reporting
-from dcos_etcd._steps import blocking
+from dcos_etcd._steps import blocking, warn_caller
 from dcos_etcd.exceptions import InvalidArgumentError, KeyNotFoundError, SnapshotWarning
 from dcos_etcd.models import Alarm, Entry, HashKv, Lease, Member, Permission, Role, Stats, User
 
@@ -69,26 +67,13 @@ def open(  # noqa: A001 - as gzip and tarfile have it
         OSError: The file could not be read.
 
     Warns:
-        SnapshotWarning: It is no snapshot but a member's database, or it had to be inflated; see `Snapshot.warnings`.
+        SnapshotWarning: It is no snapshot but a member's database, one of its two metas is damaged, or it had to be
+            inflated; see `Snapshot.warnings`.
     """
     with reporting(progress) as callback:
         snapshot = Snapshot((yield _core.open(os.fspath(path), progress=callback)))
-    for warning in snapshot.warnings:
-        warnings.warn(warning, SnapshotWarning, stacklevel=_callers_level())
+    warn_caller(snapshot.warnings, SnapshotWarning)
     return snapshot
-
-
-def _callers_level() -> int:
-    """Count the frames from this function's caller up to the first that is not of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_globals):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _is_ours(names: Mapping[str, Any]) -> bool:
-    # Code that `exec` runs need not have a name.
-    return str(names.get("__name__", "")).startswith("dcos_etcd.")
 
 
 class SnapshotView(Mapping[bytes, Entry]):
@@ -218,16 +203,20 @@ class SnapshotView(Mapping[bytes, Entry]):
         Args:
             revision: Another revision than this view's.
             etcd_version: Whose hash it should be. Before 3.4.34 and 3.5.16 a deletion at the very revision of the last
-                compaction counts, if a later server left it there; `None` is every release since.
+                compaction counts, if a later server left it there, and before 3.4.27 and 3.5.10 that revision can't be
+                asked for; `None` is every release since.
+
+        A server that keeps the hashes of its last compactions (3.5.5 and later) answers for the revision of one with
+        what it computed while compacting: with the `compact_revision` before that one, and 3.5 with another hash, until
+        it starts anew. Compare at a later revision.
 
         Raises:
-            CompactedError: That revision is compacted.
+            CompactedError: That revision is compacted, by the rules of that release.
             FutureRevisionError: That revision is not there yet.
             CorruptSnapshotError: What was to be read is damaged.
         """
-        wanted = self._revision if revision is None else _keys.revision(revision)
-        found = self._core.hash_kv(revision=wanted, counts_tombstone=_counts_tombstone(etcd_version))
-        return HashKv(**found)
+        wanted = self._asked_revision() if revision is None else _keys.revision(revision)
+        return HashKv(**self._core.hash_kv(revision=wanted, etcd_version=etcd_version))
 
     def stats(
         self,
@@ -283,6 +272,10 @@ class SnapshotView(Mapping[bytes, Entry]):
         bounds = _bounds(prefix, start, end)
         return self._core.arrow(**bounds, revision=self._revision, history=history, keys_only=keys_only)
 
+    def _asked_revision(self) -> int | None:
+        """Give the revision that its maker asked for."""
+        return self._revision
+
     def _cursor(
         self,
         *,
@@ -310,6 +303,9 @@ class Snapshot(SnapshotView):
         """Not for callers: `open` makes snapshots."""
         self._about: dict[str, Any] = core.about()
         super().__init__(core, self._about["revision"])
+
+    def _asked_revision(self) -> int | None:
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -436,14 +432,3 @@ class _Values(ValuesView[Entry]):
 def _bounds(prefix: Key | None, start: Key | None, end: Key | None) -> dict[str, bytes | None]:
     given = {"prefix": prefix, "start": start, "end": end}
     return {name: None if text is None else _keys.key(name, text) for name, text in given.items()}
-
-
-def _counts_tombstone(etcd_version: str | None) -> bool:
-    if etcd_version is None:
-        return False
-    try:
-        major, minor, patch = (int(number) for number in etcd_version.split("-")[0].split("+")[0].split("."))
-    except ValueError:
-        raise InvalidArgumentError(f"etcd_version: {etcd_version!r} is no version such as 3.5.30") from None
-    since = {(3, 4): 34, (3, 5): 16}
-    return (major, minor) < (3, 6) and patch < since.get((major, minor), 0)

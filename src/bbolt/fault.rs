@@ -35,9 +35,10 @@ impl Fault {
     }
 }
 
-/// The defect of bytes that could not be had.
+/// The defect of bytes that could not be had: that which the source tells of, if it does.
 pub(super) fn unreadable(error: &io::Error) -> Defect {
-    Defect::new("database-unreadable", format!("reading the database: {error}"))
+    let told = error.get_ref().and_then(|cause| cause.downcast_ref::<Defect>()).cloned();
+    told.unwrap_or_else(|| Defect::new("database-unreadable", format!("reading the database: {error}")))
 }
 
 /// The error of bytes that could not be had. The reader knows no path; its caller does.

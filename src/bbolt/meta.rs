@@ -73,6 +73,11 @@ impl Meta {
         })
     }
 
+    /// Whether both are of one state, as in what bbolt copies (`Tx.WriteTo`): all but the transaction is the same.
+    pub(super) fn is_of_state(&self, other: &Self) -> bool {
+        Self { txid: other.txid, ..self.clone() } == *other
+    }
+
     /// What is wrong with the transaction id, if anything is.
     pub(super) fn txid_defect(&self) -> Option<Defect> {
         (self.txid > MAX_TXID).then(|| {
@@ -112,11 +117,19 @@ fn checksum(meta: &[u8]) -> u64 {
     meta.iter().take(META_CHECKSUM).fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
 }
 
-/// The meta that counts, and what is wrong with the other one.
+/// The meta that counts, and the other one, or what is wrong with that.
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub(super) meta: Meta,
-    pub(super) invalid: Option<Defect>,
+    pub(super) other: Result<Meta, Defect>,
+}
+
+/// The newest valid meta of a database, of which nothing else is looked at.
+///
+/// # Errors
+/// What is wrong with both metas.
+pub fn newest_meta<R: ReadAt>(source: &R) -> Result<Meta, Vec<Defect>> {
+    choose(source).map(|chosen| chosen.meta)
 }
 
 /// Reads both metas and chooses as bbolt does: the valid one with the higher transaction id (`DB.meta`).
@@ -126,12 +139,11 @@ pub(super) struct Chosen {
 pub(super) fn choose<R: ReadAt>(source: &R) -> Result<Chosen, Vec<Defect>> {
     match read(source, 0, 0) {
         Ok(first) => Ok(match second(source, first.page_size) {
-            Ok(second) if second.txid > first.txid => Chosen { meta: second, invalid: None },
-            Ok(_) => Chosen { meta: first, invalid: None },
-            Err(defect) => Chosen { meta: first, invalid: Some(defect) },
+            Ok(second) if second.txid > first.txid => Chosen { meta: second, other: Ok(first) },
+            other => Chosen { meta: first, other },
         }),
         Err(defect) => match page_sizes().find_map(|page_size| second(source, page_size).ok()) {
-            Some(second) => Ok(Chosen { meta: second, invalid: Some(defect) }),
+            Some(second) => Ok(Chosen { meta: second, other: Err(defect) }),
             None => Err(vec![defect, no_second()]),
         },
     }
@@ -218,7 +230,7 @@ mod tests {
             let file = [vec![0; page_size as usize], meta.encode(1)].concat();
             let chosen = choose(&file).unwrap();
             assert_eq!(chosen.meta, meta);
-            assert_eq!(chosen.invalid.unwrap().code, "meta-magic");
+            assert_eq!(chosen.other.unwrap_err().code, "meta-magic");
         }
     }
 
@@ -227,7 +239,7 @@ mod tests {
         let other = Meta { page_size: 8192, ..example(15) };
         let file = [example(14).encode(0), other.encode(1)].concat();
         let chosen = choose(&file).unwrap();
-        assert_eq!((chosen.meta.txid, chosen.invalid.unwrap().code), (14, "meta-page-size"));
+        assert_eq!((chosen.meta.txid, chosen.other.unwrap_err().code), (14, "meta-page-size"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ mod tests;
 
 pub use builder::{Builder, Entries, build};
 pub use bulk::{BulkLayout, BulkWriter};
-pub use meta::{Meta, PGID_NO_FREELIST};
+pub use meta::{Meta, PGID_NO_FREELIST, newest_meta};
 pub use notes::{Ends, Notes, Scribe};
 pub use patch::{Append, Patch, PatchPages};
 pub use patched::check_patched;

@@ -15,8 +15,8 @@ use crate::read_at::ReadAt;
 pub struct Database<R> {
     source: R,
     meta: Meta,
-    /// What is wrong with the meta that does not count.
-    invalid_meta: Option<Defect>,
+    /// The meta that does not count, or what is wrong with it.
+    other_meta: Result<Meta, Defect>,
 }
 
 impl<R: ReadAt> fmt::Debug for Database<R> {
@@ -129,7 +129,7 @@ impl<R: ReadAt> Database<R> {
     /// # Errors
     /// Every defect that was found: no valid meta, or fewer bytes than `high water mark * page size`.
     pub fn open(source: R) -> Result<Self, Vec<Defect>> {
-        let meta::Chosen { meta, invalid } = meta::choose(&source)?;
+        let meta::Chosen { meta, other } = meta::choose(&source)?;
         let (length, page_size) = (source.len(), u64::from(meta.page_size));
         let needed = meta.high_water_mark.max(2).checked_mul(page_size);
         if needed.is_none_or(|needed| needed > length) {
@@ -138,9 +138,13 @@ impl<R: ReadAt> Database<R> {
                 meta.high_water_mark,
                 needed.map_or_else(|| "more than 2^64".to_owned(), |needed| needed.to_string())
             );
-            return Err(invalid.into_iter().chain([Defect::new("database-truncated", message).at(length)]).collect());
+            return Err(other
+                .err()
+                .into_iter()
+                .chain([Defect::new("database-truncated", message).at(length)])
+                .collect());
         }
-        Ok(Self { source, meta, invalid_meta: invalid })
+        Ok(Self { source, meta, other_meta: other })
     }
 
     /// The transaction that wrote the newest valid meta by now, however far the file reaches by now.
@@ -148,7 +152,7 @@ impl<R: ReadAt> Database<R> {
     /// # Errors
     /// What is wrong with both metas.
     pub fn newest_txid(&self) -> Result<u64, Vec<Defect>> {
-        meta::choose(&self.source).map(|chosen| chosen.meta.txid)
+        meta::newest_meta(&self.source).map(|meta| meta.txid)
     }
 
     /// The meta that counts.
@@ -158,7 +162,13 @@ impl<R: ReadAt> Database<R> {
 
     /// What is wrong with the other meta, if anything is.
     pub fn invalid_meta(&self) -> Option<&Defect> {
-        self.invalid_meta.as_ref()
+        self.other_meta.as_ref().err()
+    }
+
+    /// Whether both metas are of one state, as in a copy that bbolt made; those of a database that was written to are of
+    /// its last two. `true` where there is one alone.
+    pub fn is_of_one_state(&self) -> bool {
+        !self.other_meta.as_ref().is_ok_and(|other| !self.meta.is_of_state(other))
     }
 
     /// Bytes a page.
@@ -315,7 +325,7 @@ impl<R: ReadAt> Database<R> {
 
     /// The same bytes, as another meta has them.
     pub(super) fn as_of(&self, meta: Meta) -> Database<&R> {
-        Database { source: &self.source, meta, invalid_meta: None }
+        Database { source: &self.source, other_meta: Ok(meta.clone()), meta }
     }
 
     /// A search through one of the trees.

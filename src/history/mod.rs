@@ -34,7 +34,6 @@ mod digest;
 mod facts;
 mod hash_kv;
 mod index;
-mod live;
 mod range;
 mod scan;
 mod source;

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::index::{Builder, Index};
-use super::live;
 use super::range::KeyRange;
 use super::scan::Stored;
 use super::source::Source;
@@ -16,12 +17,17 @@ use crate::defect::Defect;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::read_at::FileSource;
-use crate::schema::{NEWEST_STORAGE, Revision, StoreMeta, foundations};
+use crate::schema::{NEWEST_STORAGE, Revision, StoreMeta, buckets, foundations};
 use crate::snapshot;
 
 /// Entries between two looks at the progress, at most, and bytes.
 const STEP: u64 = 4096;
 const STEP_BYTES: u64 = 1 << 20;
+
+/// How often a database that somebody writes to is opened anew, and what lies between: together longer than the 100 ms
+/// between two commits of etcd.
+const ATTEMPTS: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A snapshot, or a member's database, that can be read at any revision in it.
 #[derive(Debug)]
@@ -52,11 +58,36 @@ impl Store {
     /// [`Error::Interrupted`].
     pub fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let kind = archive::look(path)?.kind;
+        if kind != Kind::Database {
+            return Self::open_by_now(path, kind, progress);
+        }
+        let mut attempts = 1;
+        loop {
+            let opened = snapshot::steady(path, || Self::open_by_now(path, kind, progress));
+            let is_settled = match &opened {
+                Err(Error::Changed { .. }) => false,
+                // Half of it may be written.
+                Ok(store) => store.database.invalid_meta().is_none(),
+                Err(_) => true,
+            };
+            if is_settled || attempts == ATTEMPTS {
+                return opened;
+            }
+            attempts += 1;
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn open_by_now(path: &Path, kind: Kind, progress: &dyn Progress) -> Result<Self> {
         let mut warnings = Vec::new();
         let source = source(path, kind, &mut warnings, progress)?;
         let corrupt = |defects| Error::Corrupt { path: path.to_owned(), defects };
         let one = |defect| corrupt(vec![defect]);
         let database = Database::open(source).map_err(corrupt)?;
+        if kind == Kind::Database {
+            warnings.extend(snapshot::warnings(path, has_trailer(&database), &database));
+        }
+        warnings.extend(snapshot::damaged_meta(path, &database));
         let read = foundations(&database);
         unchanged(path, kind, &database)?;
         let (key, meta, last_revision) = read.map_err(one)?;
@@ -199,7 +230,22 @@ impl Store {
 
     /// The bucket called `name`; `None` where etcd has not made it yet.
     pub(super) fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>> {
-        self.database.bucket(name).map_err(|defect| self.fail(defect))
+        let found = self.database.bucket(name).map_err(|defect| self.fail(defect))?;
+        if found.is_none() {
+            self.has_never_been(name).map_err(|defect| self.fail(defect))?;
+            self.unchanged()?;
+        }
+        Ok(found)
+    }
+
+    /// Sees to it that the bucket called `name`, which was not found, is not there under a damaged name.
+    fn has_never_been(&self, name: &[u8]) -> std::result::Result<(), Defect> {
+        for bucket in self.database.buckets()? {
+            if bucket.name() == name || buckets::damaged(bucket.name()) == Some(name) {
+                return Err(snapshot::misnamed(name, bucket.name()));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn key_bucket(&self) -> &Bucket {
@@ -333,11 +379,18 @@ impl Visitor for Defects {
     }
 }
 
+/// Whether there is more in the file of a bare database than the database.
+fn has_trailer(database: &Database<Source>) -> bool {
+    match database.source() {
+        Source::File(file) => file.file().metadata().is_ok_and(|metadata| metadata.len() % 512 == HASH_LEN),
+        Source::Archive(_) => true,
+    }
+}
+
 fn source(path: &Path, kind: Kind, warnings: &mut Vec<String>, progress: &dyn Progress) -> Result<Source> {
     if kind == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let metadata = file.metadata().map_err(Error::io("reading", path))?;
-        warnings.extend(live::warning(path, &metadata));
         let len = metadata.len();
         return Ok(Source::File(FileSource::new(file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len })));
     }

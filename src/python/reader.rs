@@ -14,6 +14,7 @@ use super::report::to_dict;
 use super::work::PyWork;
 use crate::error::{Error, Result};
 use crate::history::{Cursor, Group, HashRule, KeyRange, Row, Stats, Store, Top};
+use crate::version::Version;
 
 type Key<'a> = Option<&'a [u8]>;
 
@@ -167,15 +168,22 @@ impl PyReader {
         Ok(PyCursor(Mutex::new(cursor)))
     }
 
-    #[pyo3(signature = (*, revision, counts_tombstone))]
+    #[pyo3(signature = (*, revision, etcd_version))]
     fn hash_kv<'py>(
         &self,
         py: Python<'py>,
         revision: Option<i64>,
-        counts_tombstone: bool,
+        etcd_version: Option<&str>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let rule = if counts_tombstone { HashRule::CountsTombstone } else { HashRule::SkipsTombstone };
-        to_dict(py, &self.read(py, |store, reporter| store.hash_kv(revision, rule, reporter))?)
+        let release = |text: &str| {
+            let unknown = || Error::invalid(format!("etcd_version: {text:?} is no version such as 3.5.30"));
+            Version::parse(text).map(HashRule::of).ok_or_else(unknown)
+        };
+        let found = self.read(py, |store, reporter| {
+            let rule = etcd_version.map(release).transpose()?.unwrap_or_default();
+            store.hash_kv(revision, rule, reporter)
+        });
+        to_dict(py, &found?)
     }
 
     #[pyo3(signature = (*, prefix, start, end, revision, depth, top, spans))]

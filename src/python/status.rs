@@ -12,5 +12,9 @@ use super::work::PyWork;
 #[pyo3(signature = (path, *, progress))]
 pub(super) fn status(path: PathBuf, progress: Option<Py<PyAny>>) -> PyWork {
     let work = move |reporter: &Reporter| crate::snapshot::status(&path, reporter);
-    PyWork::busy(progress, work, |py, report| to_dict(py, &report))
+    PyWork::busy(progress, work, |py, (report, warnings)| {
+        let dict = to_dict(py, &report)?;
+        dict.set_item("warnings", warnings)?;
+        Ok(dict)
+    })
 }

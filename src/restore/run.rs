@@ -49,7 +49,8 @@ pub fn restore_with(
         let snapshot = VerifiedSnapshot::open(path, verify, progress)?;
         let membership = bootstrap(&identity(&snapshot, options))?;
         let plan = Plan::new(path, &snapshot, &membership, options)?;
-        let outcome = plan.rewritten(|| spooled(path, |file, dir| plan.rewrite(file, dir, progress)))?;
+        let outcome =
+            snapshot.vouch(plan.rewritten(|| spooled(path, |file, dir| plan.rewrite(file, dir, progress))))?;
         return Ok(report(&plan, &membership, outcome.as_ref()));
     }
     let place = Place::create(options)?;
@@ -62,7 +63,7 @@ pub fn restore_with(
     };
     let membership = bootstrap(&identity(&snapshot, options))?;
     let plan = Plan::new(path, &snapshot, &membership, options)?;
-    let outcome = write_database(&plan, &file, &place, progress)?;
+    let outcome = snapshot.vouch(write_database(&plan, &file, &place, progress))?;
     snap::write_dir(&place.snap_dir(), &membership)?;
     wal::write_dir(place.wal_dir(), &membership)?;
     let walked = outcome.is_none().then(|| snapshot.database().meta());

@@ -23,6 +23,16 @@ pub const MEMBERS_REMOVED: &[u8] = b"members_removed";
 /// Where raft and compaction stand.
 pub const META: &[u8] = b"meta";
 
+/// All of them. Servers of every line since 3.4 make them when they start; what was written by others may lack some.
+pub const ALL: [&[u8]; 10] = [ALARM, AUTH, AUTH_ROLES, AUTH_USERS, CLUSTER, KEY, LEASE, MEMBERS, MEMBERS_REMOVED, META];
+
+/// The bucket whose name `name` could be with one byte damaged. No two of etcd's own are so near.
+#[must_use]
+pub fn damaged(name: &[u8]) -> Option<&'static [u8]> {
+    ALL.into_iter()
+        .find(|own| own.len() == name.len() && own.iter().zip(name).filter(|(own, byte)| own != byte).count() == 1)
+}
+
 /// Raft index up to which entries are applied: u64, big endian.
 pub const META_CONSISTENT_INDEX: &[u8] = b"consistent_index";
 /// Raft term of that index: u64, big endian; since 3.5.
@@ -45,3 +55,17 @@ pub const AUTH_REVISION: &[u8] = b"authRevision";
 pub const CLUSTER_VERSION: &[u8] = b"clusterVersion";
 /// JSON of a downgrade job; since 3.5.
 pub const CLUSTER_DOWNGRADE: &[u8] = b"downgrade";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_one_damaged_byte_is_known_and_no_other() {
+        assert_eq!(damaged(b"lembers"), Some(MEMBERS));
+        assert_eq!(damaged(b"authRoleS"), Some(AUTH_ROLES));
+        for name in ALL.into_iter().chain([&b"leases"[..], b"test", b"lembfrs", b""]) {
+            assert_eq!(damaged(name), None, "{}", String::from_utf8_lossy(name));
+        }
+    }
+}

@@ -159,6 +159,16 @@ impl Contents {
     }
 }
 
+/// The defect of a bucket that is missing where one of nearly its name is.
+pub(crate) fn misnamed(own: &[u8], found: &[u8]) -> Defect {
+    let message = format!(
+        "there is no bucket `{}`, and one called `{}` in its place: its name is damaged",
+        String::from_utf8_lossy(own),
+        found.escape_ascii()
+    );
+    Defect::new("bucket-name", message)
+}
+
 /// Collects the [`Contents`] and every defect.
 #[derive(Debug)]
 struct Judge {
@@ -166,6 +176,9 @@ struct Judge {
     room: Room,
     has_key: bool,
     has_meta: bool,
+    /// Etcd's buckets that are there, and those whose name may be damaged with what is there instead.
+    named: Vec<&'static [u8]>,
+    misnamed: Vec<(&'static [u8], Vec<u8>)>,
     last: Option<Revision>,
     census: Census,
     defects: Vec<Defect>,
@@ -179,6 +192,8 @@ impl Judge {
             room: Room::Foreign,
             has_key: false,
             has_meta: false,
+            named: Vec::new(),
+            misnamed: Vec::new(),
             last: None,
             census,
             defects: Vec::new(),
@@ -192,6 +207,11 @@ impl Judge {
             if !there {
                 let message = format!("there is no bucket `{name}`: a bbolt database, but not etcd's");
                 self.defect(Defect::new("bucket-missing", message));
+            }
+        }
+        for (own, name) in std::mem::take(&mut self.misnamed) {
+            if !self.named.contains(&own) {
+                self.defect(misnamed(own, &name));
             }
         }
         if self.uncounted > 0 {
@@ -286,6 +306,14 @@ impl Visitor for Judge {
             buckets::META => Room::Meta,
             _ => Room::Foreign,
         };
+        match buckets::ALL.into_iter().find(|own| *own == name) {
+            Some(own) => self.named.push(own),
+            // More of them say nothing that these do not.
+            None if self.misnamed.len() < buckets::ALL.len() => {
+                self.misnamed.extend(buckets::damaged(name).map(|own| (own, name.to_vec())));
+            }
+            None => {}
+        }
         self.has_key |= self.room == Room::Key;
         self.has_meta |= self.room == Room::Meta;
     }

@@ -16,6 +16,7 @@
 mod census;
 mod crc;
 mod judge;
+mod live;
 mod note;
 mod open;
 mod report;
@@ -24,7 +25,8 @@ mod sparse;
 mod tests;
 
 pub use judge::Contents;
-pub(crate) use judge::live_keys;
+pub(crate) use judge::{live_keys, misnamed};
+pub(crate) use live::{damaged_meta, steady, warnings};
 pub use open::{VerifiedSnapshot, VerifyOptions, check_trailer, spool, status, verify};
 pub(crate) use open::{spool_dirs, spooled};
 pub use report::{Status, VerifyReport};

@@ -17,6 +17,7 @@ use crate::schema::NEWEST_STORAGE;
 use crate::version::Version;
 
 use super::judge::Contents;
+use super::live::{self, State, steady};
 use super::note::KeyNotes;
 use super::report::{Status, VerifyReport};
 use super::sparse::{Sparse, SparseWriter};
@@ -41,6 +42,10 @@ pub struct VerifiedSnapshot<R: ReadAt = FileSource> {
     contents: Contents,
     walked: Walked,
     hash_checked: bool,
+    /// That the file was in before it was looked at, if it is a bare database.
+    state: Option<State>,
+    /// What shows that it is no snapshot.
+    warnings: Vec<String>,
 }
 
 impl VerifiedSnapshot {
@@ -52,13 +57,28 @@ impl VerifiedSnapshot {
         Self::of(path, archive::look(path)?.kind, options, progress)
     }
 
+    /// What came of reading [`VerifiedSnapshot::database`] again, where it lies: an error if somebody has written to it.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], and that of `done`.
+    pub(crate) fn vouch<T>(&self, done: Result<T>) -> Result<T> {
+        match self.state {
+            Some(state) => state.vouch(&self.path, done),
+            None => done,
+        }
+    }
+
     /// [`VerifiedSnapshot::open`] of a file that is of that kind.
     fn of(path: &Path, kind: Kind, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
         if kind == Kind::Database {
-            let file = File::open(path).map_err(Error::io("opening", path))?;
-            let walk = |len| Traversed::new(&file, len, path, None, progress);
-            let (extracted, traversed) = archive::hash_in_place(path, &file, progress, walk)?;
-            return Self::judge(path, extracted, traversed, options);
+            let state = State::of(path);
+            let judged = steady(path, || {
+                let file = File::open(path).map_err(Error::io("opening", path))?;
+                let walk = |len| Traversed::new(&file, len, path, None, progress);
+                let (extracted, traversed) = archive::hash_in_place(path, &file, progress, walk)?;
+                Self::judge(path, extracted, traversed, options)
+            });
+            return judged.map(|snapshot| Self { state, ..snapshot });
         }
         let (extracted, traversed) = spooled(path, |spool, _| unpack(path, spool, progress))?;
         Self::judge(path, extracted, traversed, options)
@@ -67,13 +87,15 @@ impl VerifiedSnapshot {
     /// Copies the database of the snapshot at `path` into the empty `file`, verifies the copy, and puts it on stable
     /// storage meanwhile.
     pub fn copy_to(path: &Path, file: &File, options: VerifyOptions, progress: &dyn Progress) -> Result<Self> {
-        // The disk begins at once, so that the sync finds little to do.
-        let mut copy = WriteBack::new(file);
-        let (extracted, traversed) = extract(path, &mut copy, progress, |len, notes| {
-            let (traversed, synced) = sync_beside(file, || Traversed::new(file, len, path, Some(notes), progress));
-            synced.map_err(Error::io("syncing the copy of", path)).and(traversed)
-        })?;
-        Self::judge(path, extracted, traversed, options)
+        steady(path, || {
+            // The disk begins at once, so that the sync finds little to do.
+            let mut copy = WriteBack::new(file);
+            let (extracted, traversed) = extract(path, &mut copy, progress, |len, notes| {
+                let (traversed, synced) = sync_beside(file, || Traversed::new(file, len, path, Some(notes), progress));
+                synced.map_err(Error::io("syncing the copy of", path)).and(traversed)
+            })?;
+            Self::judge(path, extracted, traversed, options)
+        })
     }
 }
 
@@ -103,7 +125,12 @@ impl<R: ReadAt> VerifiedSnapshot<R> {
         if extracted.trailer.is_none() && !options.skip_hash_check {
             return Err(Error::MissingHash { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), database, extracted, contents, walked, hash_checked })
+        let warnings = match extracted.kind {
+            Kind::Database => live::warnings(path, extracted.trailer.is_some(), &database),
+            _ => Vec::new(),
+        };
+        let path = path.to_owned();
+        Ok(Self { path, database, extracted, contents, walked, hash_checked, state: None, warnings })
     }
 
     /// The database, to be read.
@@ -139,7 +166,8 @@ impl<R: ReadAt> VerifiedSnapshot<R> {
     /// All that verification has to tell.
     #[must_use]
     pub fn report(&self) -> VerifyReport {
-        let mut warnings = self.contents.warnings();
+        let mut warnings = self.warnings.clone();
+        warnings.extend(self.contents.warnings());
         if !self.hash_checked {
             warnings.push("no SHA-256 was compared: nothing shows that the file is what etcd sent".to_owned());
         }
@@ -176,35 +204,46 @@ pub fn verify(path: &Path, options: VerifyOptions, progress: &dyn Progress) -> R
     VerifiedSnapshot::of(path, look.kind, options, progress).map(|snapshot| snapshot.report())
 }
 
-/// The figures of `etcdutl snapshot status`, after bbolt's own check as there; never touches the file.
+/// The figures of `etcdutl snapshot status`, after bbolt's own check as there, and what shows that the file is no
+/// snapshot; never touches the file.
 ///
 /// Like etcdutl it does not look at the SHA-256 of a bare database, nor ask for one: [`verify`] judges, this reads.
-pub fn status(path: &Path, progress: &dyn Progress) -> Result<Status> {
+pub fn status(path: &Path, progress: &dyn Progress) -> Result<(Status, Vec<String>)> {
+    steady(path, || status_by_now(path, progress))
+}
+
+fn status_by_now(path: &Path, progress: &dyn Progress) -> Result<(Status, Vec<String>)> {
     let mut defects = Vec::new();
     let look = archive::look(path)?;
     if let Some((extracted, traversed)) = glance(path, look, progress)? {
         check_hash(&extracted, VerifyOptions::default(), &mut defects);
-        return figures(path, traversed, defects);
+        return figures(path, traversed, None, defects);
     }
-    let traversed = if look.kind == Kind::Database {
+    if look.kind == Kind::Database {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let len = file.metadata().map_err(Error::io("reading", path))?.len();
-        Traversed::new(&file, if len % 512 == HASH_LEN { len - HASH_LEN } else { len }, path, None, progress)?
-    } else {
-        let (extracted, traversed) = spooled(path, |spool, _| unpack(path, spool, progress))?;
-        check_hash(&extracted, VerifyOptions::default(), &mut defects);
-        traversed
-    };
-    figures(path, traversed, defects)
+        let has_trailer = len % 512 == HASH_LEN;
+        let traversed = Traversed::new(&file, if has_trailer { len - HASH_LEN } else { len }, path, None, progress)?;
+        return figures(path, traversed, Some(has_trailer), defects);
+    }
+    let (extracted, traversed) = spooled(path, |spool, _| unpack(path, spool, progress))?;
+    check_hash(&extracted, VerifyOptions::default(), &mut defects);
+    figures(path, traversed, None, defects)
 }
 
-fn figures<R: ReadAt>(path: &Path, traversed: Traversed<R>, mut defects: Vec<Defect>) -> Result<Status> {
+/// `has_trailer` tells it of a bare database.
+fn figures<R: ReadAt>(
+    path: &Path,
+    traversed: Traversed<R>,
+    has_trailer: Option<bool>,
+    mut defects: Vec<Defect>,
+) -> Result<(Status, Vec<String>)> {
     let (database, contents, _) = traversed.into_sound(path, &mut defects)?;
-    if defects.is_empty() {
-        Ok(status_of(&database, &contents))
-    } else {
-        Err(Error::Corrupt { path: path.into(), defects })
+    if !defects.is_empty() {
+        return Err(Error::Corrupt { path: path.into(), defects });
     }
+    let warnings = has_trailer.map_or_else(Vec::new, |has_trailer| live::warnings(path, has_trailer, &database));
+    Ok((status_of(&database, &contents), warnings))
 }
 
 /// The database inside the compressed or archived snapshot at `path`, inflated into a file without a name, and its

@@ -468,8 +468,8 @@ fn status_reads_what_verify_judges_and_asks_for_no_hash() {
     let database = build(PAGE_SIZE, &sound());
     let expected = judged(&sound()).unwrap().status;
 
-    assert_eq!(expected, status(&scratch.file(&database), &NoProgress).unwrap());
-    assert_eq!(expected, status(&scratch.file(&with_trailer(database)), &NoProgress).unwrap());
+    assert_eq!(expected, status(&scratch.file(&database), &NoProgress).unwrap().0);
+    assert_eq!(expected, status(&scratch.file(&with_trailer(database)), &NoProgress).unwrap().0);
 }
 
 #[test]

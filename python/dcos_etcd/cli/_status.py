@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dcos_etcd.cli._output import DONE, show
+from dcos_etcd.cli._output import DONE, show, warn
 from dcos_etcd.cli._parser import add_command, add_write_out
 
 if TYPE_CHECKING:
@@ -19,9 +19,14 @@ def add(commands: Any) -> None:  # noqa: ANN401
 
 
 def run(flags: argparse.Namespace) -> int:
+    import warnings  # noqa: PLC0415
+
     from dcos_etcd import api, display  # noqa: PLC0415
 
-    status = api.status(flags.path, progress=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        status = api.status(flags.path, progress=True)
+    warn(str(one.message) for one in caught)
     if flags.write_out == "table":
         show(display.status_sheet(status))
     else:
