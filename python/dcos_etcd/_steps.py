@@ -152,7 +152,8 @@ def waited(steps: Steps[R]) -> R:
 
 def add_note(error: BaseException, note: str) -> None:
     """Do what `BaseException.add_note` does; Python 3.10 keeps notes for those who ask, and shows none."""
-    error.__notes__ = [*notes(error), note]
+    told: list[str] = error.__dict__.setdefault("__notes__", [])
+    told.append(note)
 
 
 def notes(error: BaseException) -> tuple[str, ...]:

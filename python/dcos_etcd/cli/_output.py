@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dcos_etcd._steps import add_note, notes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
     from typing import TextIO
 
     from dcos_etcd._sheet import Sheet
@@ -85,7 +85,7 @@ def say(kind: str, message: str) -> None:
 
 
 @contextmanager
-def noting(what: str) -> Iterator[None]:
+def noting(what: str) -> Generator[None]:
     """Have whatever ends the printing of a report tell in a note what was made before."""
     try:
         yield
