@@ -75,7 +75,6 @@ def test_a_backup_works_and_does_not_claim_to_know_its_sender(cluster: Cluster, 
             assert "members answer at this endpoint" in warning
             assert report.manifest.member_id not in ids
             assert report.manifest.cluster_id
-            assert {member.name for member in report.manifest.members} == {member.name for member in cluster.members}
             verified = dcos_etcd.verify(tmp_path / f"{number}.tar.gz")
             assert verified.manifest == report.manifest
             assert 1 < report.manifest.revision <= verified.status.revision

@@ -13,6 +13,7 @@ import pytest
 
 import dcos_etcd
 from dcos_etcd.testing import Cluster
+from processes import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ runpy.run_module("dcos_etcd", run_name="__main__", alter_sys=True)
 def test_ctrl_c_ends_a_backup_that_waits_for_its_rate(member: Cluster, tmp_path: Path) -> None:
     arguments = ["backup", str(tmp_path / "etcd.tar.gz"), "--endpoints", member.endpoints[0], "--max-rate=1"]
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE)
-    while not list(tmp_path.iterdir()):
+    while not open_files(process.pid, tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)

@@ -240,11 +240,11 @@ class TestVerbsWithinVerbs:
 
 
 LATE = """
-import os, signal, sys
+import os, pathlib, signal, sys
 import dcos_etcd
 signal.signal(signal.SIGINT, signal.default_int_handler)
-def last(event):
-    if event.stage == "sync" and event.done == event.total:
+def stands(event):
+    if pathlib.Path(sys.argv[2], "member", "snap", "db").exists():
         os.kill(os.getpid(), signal.SIGINT)
 """
 
@@ -281,12 +281,14 @@ class TestTooLateToStop:
         dcos_etcd.verify(path)
 
     def test_a_restore(self, archive: Path, tmp_path: Path) -> None:
+        """The signal comes when the old data is about to be deleted."""
+        (tmp_path / "m.etcd" / "member" / "snap").mkdir(parents=True)
         ran = program(
             LATE
             + textwrap.dedent("""
             try:
                 plan = {"name": "m", "initial_cluster": "m=http://127.0.0.1:2380"}
-                dcos_etcd.restore(sys.argv[1], data_dir=sys.argv[2], progress=last, **plan)
+                dcos_etcd.restore(sys.argv[1], data_dir=sys.argv[2], existing="discard", progress=stands, **plan)
             except KeyboardInterrupt as stop:
                 print(*stop.__notes__, sep="\\n")
             """),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import dcos_etcd
 from aio.tasks import PATIENCE, PLAN, Stalling, begun, ended, names
 from dcos_etcd import aio
 from dcos_etcd.testing import Cluster
+from processes import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -168,11 +170,12 @@ def test_a_put_back_whose_server_stalls(tmp_path: Path) -> None:
 def test_whoever_cancels_twice_waits_for_the_cleaning_all_the_same(member: Cluster, tmp_path: Path) -> None:
     async def check() -> None:
         task = await begun(aio.backup, tmp_path / "etcd.tar.gz", max_rate=1 << 20, **member.access)
-        assert len(names(tmp_path)) == 1
+        assert len(open_files(os.getpid(), tmp_path)) == 1
         for _ in range(5):
             task.cancel()
             await asyncio.sleep(0)
         await ended(task)
+        assert open_files(os.getpid(), tmp_path) == []
         assert names(tmp_path) == []
 
     asyncio.run(check())
@@ -184,11 +187,12 @@ def test_a_coroutine_that_is_closed_stops_its_work(member: Cluster, tmp_path: Pa
     async def check() -> None:
         work = aio.backup(tmp_path / "etcd.tar.gz", max_rate=1 << 20, **member.access)
         work.send(None)
-        while not names(tmp_path):  # noqa: ASYNC110 - a directory tells nobody
+        while not open_files(os.getpid(), tmp_path):  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.01)
         work.close()
-        while names(tmp_path):  # noqa: ASYNC110 - the same
+        while open_files(os.getpid(), tmp_path):  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.01)
+        assert names(tmp_path) == []
 
     asyncio.run(asyncio.wait_for(check(), PATIENCE))
 
