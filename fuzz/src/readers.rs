@@ -26,7 +26,7 @@ pub fn read(path: &Path, verified: Option<&VerifyReport>) {
         Ok(count) => assert!((count..=count + 1).contains(&report.status.total_key), "{count} live keys in {report:?}"),
         Err(error) => panic!("verified, but {error}"),
     }
-    let status = status(path, &NoProgress).expect("a verified snapshot has figures");
+    let (status, _) = status(path, &NoProgress).expect("a verified snapshot has figures");
     assert_eq!(status, report.status);
 }
 
