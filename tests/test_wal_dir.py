@@ -131,25 +131,31 @@ def test_killed_when_the_database_stands_the_next_restore_replaces_both_or_neith
     assert cluster.etcdctl("get", "key", "--print-value-only") == "restored\n"
 
 
+class Fails:
+    """A handover that fails before the member has its place, or else after it."""
+
+    def __init__(self, moment: str) -> None:
+        self._moment = moment
+
+    def before(self) -> None:
+        if self._moment == "before":
+            raise OSError(5, "broken")
+
+    def after(self) -> None:
+        raise OSError(5, "broken")
+
+
 @pytest.mark.parametrize("existing", [False, True], ids=["absent", "empty"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_error_around_the_swap_leaves_no_log_that_a_server_takes(
     archive: Path, tmp_path: Path, moment: str, *, existing: bool
 ) -> None:
-    class Fails:
-        def before(self) -> None:
-            if moment == "before":
-                raise OSError(5, "broken")
-
-        def after(self) -> None:
-            raise OSError(5, "broken")
-
     wal_dir, data_dir = tmp_path / "wal", tmp_path / "data"
     if existing:
         wal_dir.mkdir()
 
     with pytest.raises(OSError, match="broken"):
-        dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, handover=Fails(), **PLAN)
+        dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, handover=Fails(moment), **PLAN)
 
     assert not data_dir.exists()
     if moment == "after":
@@ -246,20 +252,12 @@ def test_the_half_of_a_restore_that_was_killed_is_in_nobodys_way(
 def test_an_error_while_a_half_gives_way_leaves_nothing_that_blocks_the_next_try(
     archive: Path, tmp_path: Path, moment: str
 ) -> None:
-    class Fails:
-        def before(self) -> None:
-            if moment == "before":
-                raise OSError(5, "broken")
-
-        def after(self) -> None:
-            raise OSError(5, "broken")
-
     wal_dir, data_dir = tmp_path / "wal", tmp_path / "data"
     dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
     (wal_dir / SEGMENT).rename(wal_dir / SEALED)
 
     with pytest.raises(OSError, match="broken"):
-        dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, handover=Fails(), **PLAN)
+        dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, handover=Fails(moment), **PLAN)
 
     assert (names(data_dir), names(wal_dir)) == ([], [] if moment == "before" else [SEALED])
     dcos_etcd.restore(archive, data_dir=data_dir, wal_dir=wal_dir, **PLAN)
